@@ -1,0 +1,109 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One target per room; arrows point down only (docs/ARCHITECTURE.md).
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+/// A door to a C library: a module map and a header, nothing else.
+func door(_ name: String, pkgConfig: String, debian: String) -> Target {
+  .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([debian])])
+}
+
+func room(
+  _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil,
+  resources: [Resource]? = nil
+) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: path, resources: resources,
+    swiftSettings: settings)
+}
+
+func tests(of name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil)
+  -> Target
+{
+  .testTarget(
+    name: name + "Tests", dependencies: dependencies + ["TestSupport"], resources: resources,
+    swiftSettings: settings)
+}
+
+let package = Package(
+  name: "LogitCache",
+  products: [
+    .library(name: "LogitCache", targets: ["LogitCache"]),
+    .library(name: "Losses", targets: ["Losses"]),
+    .executable(name: "logitcache", targets: ["logitcache"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // Doors to C, and the typed modules that alone import them.
+    door("COpenBLAS", pkgConfig: "openblas", debian: "libopenblas-dev"),
+    door("CLMDB", pkgConfig: "lmdb", debian: "liblmdb-dev"),
+    door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
+    door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+    room("BLAS", ["COpenBLAS"]),
+    room("LMDB", ["CLMDB", "Basics"]),
+    room("Compression", ["CZstd", "CZlib", "Basics"]),
+
+    // What every room may use.
+    room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
+    room(
+      "Schemas", ["Basics", .product(name: "Yams", package: "Yams")], path: "schemas",
+      resources: [
+        .embedInCode("recipe.schema.json"), .embedInCode("teacher.schema.json"),
+        .embedInCode("training.schema.json"), .embedInCode("inspect.schema.json"),
+        .embedInCode("dataset.schema.json"),
+      ]),
+    room("Arrays", ["Basics"]),
+
+    // The product's rooms.
+    room("DataSets", ["Arrays", "Basics", "Compression"]),
+    room("Views", ["Basics", "DataSets", "Schemas"]),
+    room("Losses"),
+    room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
+    room("Networks", ["Arrays", "Basics", "BLAS"]),
+    room("Teachers", ["Basics", "Networks", "Schemas"]),
+    room("Reports", ["Basics", "LogitCache", "Losses"]),
+    room(
+      "Pipelines",
+      [
+        "Basics", "DataSets", "LogitCache", "Losses", "Networks", "Reports", "Schemas", "Teachers",
+        "Views",
+      ]),
+    room(
+      "Commands",
+      [
+        "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Pipelines", "Reports",
+        "Schemas", "Teachers", "Views",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .executableTarget(name: "logitcache", dependencies: ["Commands"], swiftSettings: settings),
+
+    room("TestSupport", ["Basics"]),
+    tests(of: "Basics", ["Basics"]),
+    tests(of: "Schemas", ["Schemas", "Basics"]),
+    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
+    tests(of: "Arrays", ["Arrays", "Basics"]),
+    tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
+    tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),
+    tests(of: "Losses", ["Losses", "Basics"], resources: [.copy("Vectors")]),
+    tests(of: "LogitCache", ["LogitCache", "LMDB", "Losses", "Basics", "Compression"]),
+    tests(of: "Networks", ["Networks", "Arrays", "Basics", "BLAS"]),
+    tests(
+      of: "Pipelines",
+      [
+        "Pipelines", "Teachers", "LogitCache", "DataSets", "Views", "Networks", "Losses", "Basics",
+        "Arrays", "Reports",
+      ]),
+    tests(
+      of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"]),
+  ]
+)

@@ -1,0 +1,90 @@
+/// What a teacher said about a batch of records, never a dense [B, C] array.
+///
+/// Holds the k best classes of each record and a description of the rest.
+///
+/// Shapes are row-major with `count` rows (B); values are in natural-log units (nats).
+/// The teacher's logit of head entry j is `largestLogit - gap[j]`; `gap[0] == 0` for the best class.
+public struct TeacherBatch: Sendable {
+  /// C, the number of classes.
+  public let classes: Int
+  /// k, the number of head classes of every record; k <= C.
+  public let k: Int
+  /// The temperatures at which the tail mass is stored, ascending; empty only when k == C.
+  public let tailTemperatures: [Float]
+
+  /// B, the number of records held.
+  public private(set) var count: Int
+
+  /// Head class ids [B, k], in descending teacher order (ties: lower id first).
+  public var classIDs: [Int32]
+  /// Head gaps to the largest logit [B, k], >= 0, ascending along each row.
+  public var gaps: [Float]
+  /// The largest teacher logit [B].
+  public var largestLogits: [Float]
+  /// The true label [B].
+  public var labels: [Int32]
+  /// The label's gap to the largest logit [B]; also when the label is outside the head.
+  public var labelGaps: [Float]
+  /// The label's rank in the teacher's order [B], 0 = the teacher's first choice.
+  public var labelRanks: [Int32]
+  /// log(tail mass / head mass) at each planned temperature [B, tailTemperatures.count];
+  /// empty when k == C (there is no tail).
+  public var logTailRatios: [Float]
+
+  /// Makes a batch of `count` zeroed rows.
+  ///
+  /// - Precondition: 1 <= k <= classes, and temperatures are given exactly when k < classes.
+  public init(classes: Int, k: Int, tailTemperatures: [Float], count: Int) {
+    precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
+    precondition(
+      k < classes ? !tailTemperatures.isEmpty : tailTemperatures.isEmpty,
+      "tail temperatures belong to k < classes: k = \(k), classes = \(classes)")
+    self.classes = classes
+    self.k = k
+    self.tailTemperatures = tailTemperatures
+    self.count = 0
+    classIDs = []
+    gaps = []
+    largestLogits = []
+    labels = []
+    labelGaps = []
+    labelRanks = []
+    logTailRatios = []
+    resize(to: count)
+  }
+
+  /// Changes the number of rows, keeping what fits; allocates only when it grows past its largest.
+  public mutating func resize(to newCount: Int) {
+    func fit<T>(_ array: inout [T], _ size: Int, _ filler: T) {
+      if array.count > size {
+        array.removeLast(array.count - size)
+      } else {
+        array.append(contentsOf: repeatElement(filler, count: size - array.count))
+      }
+    }
+    fit(&classIDs, newCount * k, 0)
+    fit(&gaps, newCount * k, 0)
+    fit(&largestLogits, newCount, 0)
+    fit(&labels, newCount, 0)
+    fit(&labelGaps, newCount, 0)
+    fit(&labelRanks, newCount, 0)
+    fit(&logTailRatios, newCount * tailTemperatures.count, 0)
+    count = newCount
+  }
+
+  /// Copies row `source` of another batch of the same shape into row `row`.
+  public mutating func copyRow(_ source: Int, of other: borrowing TeacherBatch, to row: Int) {
+    for j in 0..<k {
+      classIDs[row * k + j] = other.classIDs[source * k + j]
+      gaps[row * k + j] = other.gaps[source * k + j]
+    }
+    largestLogits[row] = other.largestLogits[source]
+    labels[row] = other.labels[source]
+    labelGaps[row] = other.labelGaps[source]
+    labelRanks[row] = other.labelRanks[source]
+    let temperatures = tailTemperatures.count
+    for t in 0..<temperatures {
+      logTailRatios[row * temperatures + t] = other.logTailRatios[source * temperatures + t]
+    }
+  }
+}

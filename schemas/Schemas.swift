@@ -1,0 +1,3 @@
+/// The JSON Schemas of the project, built into the program.
+public enum Schemas {
+}
