@@ -1,4 +1,4 @@
-public import Crypto
+import Crypto
 import Foundation
 
 /// A SHA-256 digest: 32 bytes, written as 64 lower-case hexadecimal digits.

@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 /// A JSON document as plain data; YAML files are read into it too.
 public enum JSONValue: Hashable, Sendable {

@@ -1,4 +1,5 @@
-public import Foundation
+import Basics
+import Foundation
 
 /// A folder that is removed when the value goes away.
 public final class ScratchFolder {
@@ -17,21 +18,15 @@ public final class ScratchFolder {
   public func file(_ name: String) -> String { path + "/" + name }
 }
 
-/// SplitMix64: a small seeded generator for tests; print the seed when a test fails.
+/// A seeded generator for tests; print the seed when a test fails.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
-  private var state: UInt64
+  private var bits: SplitMix64
 
   /// Starts at `seed`.
-  public init(seed: UInt64) { state = seed }
+  public init(seed: UInt64) { bits = SplitMix64(seed: seed) }
 
   /// The next 64 bits.
-  public mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
+  public mutating func next() -> UInt64 { bits.next() }
 
   /// A number from the standard normal distribution (Box-Muller).
   public mutating func normal() -> Double {

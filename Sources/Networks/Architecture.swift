@@ -1,0 +1,133 @@
+import Basics
+
+/// The shape of a network, by its name: `mlp-256-128`, `lenet`, `resnet-8`, `resnet-20`.
+///
+/// - `mlp-W1-W2...`: linear layers of these widths with ReLU between; `mlp` alone is a linear classifier.
+/// - `lenet`: two 5x5 convolutions with max pooling, then 120 and 84 features (LeCun et al. 1998, with
+///   ReLU and max pooling).
+/// - `resnet-D`, D = 6n + 2: three stages of n residual blocks with 16, 32 and 64 channels, option A
+///   shortcuts (He et al. 2015, arXiv:1512.03385, section 4.2).
+public struct Architecture: Hashable, Sendable, CustomStringConvertible {
+  private enum Family: Hashable {
+    case perceptron(widths: [Int])
+    case leNet
+    case residual(blocksPerStage: Int)
+  }
+
+  private let family: Family
+  /// The name it was read from.
+  public let description: String
+
+  /// Reads a name.
+  ///
+  /// - Throws: `Problem(.configuration)` that lists the names there are.
+  public init(_ name: String) throws {
+    description = name
+    let parts = name.split(separator: "-", omittingEmptySubsequences: false)
+    let numbers = parts.dropFirst().map { Int($0) ?? 0 }
+    switch parts.first {
+    case "mlp" where numbers.allSatisfy { (1...65_536).contains($0) }:
+      family = .perceptron(widths: numbers)
+    case "lenet" where numbers.isEmpty:
+      family = .leNet
+    case "resnet" where numbers.count == 1 && (8...110).contains(numbers[0]) && numbers[0] % 6 == 2:
+      family = .residual(blocksPerStage: (numbers[0] - 2) / 6)
+    default:
+      throw Problem(
+        .configuration,
+        "there is no network '\(name)'; choose mlp-WIDTH-WIDTH..., lenet, or resnet-D with D = 8, 14, 20, 32, 44, 56, 110"
+      )
+    }
+  }
+
+  /// The layers, with fresh weights drawn from `seed`.
+  ///
+  /// - Throws: `Problem(.configuration)` when the input is too small for the network.
+  func layers(input: LayerShape, classes: Int, seed: UInt64) throws -> [any Layer] {
+    var generator = SplitMix64(seed: seed)
+    switch family {
+    case .perceptron(let widths):
+      return Self.perceptron(input, widths, classes, &generator)
+    case .leNet:
+      guard input.height >= 16, input.width >= 16 else { throw tooSmall(input, least: 16) }
+      return Self.leNet(input, classes, &generator)
+    case .residual(let blocks):
+      guard input.height >= 4, input.width >= 4 else { throw tooSmall(input, least: 4) }
+      return Self.residual(input, blocks, classes, &generator)
+    }
+  }
+
+  private func tooSmall(_ input: LayerShape, least: Int) -> Problem {
+    Problem(
+      .configuration,
+      "network '\(description)' needs pictures of at least \(least)x\(least) pixels, these are \(input)"
+    )
+  }
+
+  private static func perceptron(
+    _ input: LayerShape, _ widths: [Int], _ classes: Int, _ generator: inout SplitMix64
+  ) -> [any Layer] {
+    var layers: [any Layer] = []
+    var shape = input
+    for (index, width) in widths.enumerated() {
+      layers.append(
+        Linear(
+          "hidden\(index)", input: shape, outputs: width, needsInputGradient: index > 0,
+          generator: &generator))
+      shape = LayerShape(features: width)
+      layers.append(ReLU(shape: shape))
+    }
+    layers.append(
+      Linear(
+        "classifier", input: shape, outputs: classes, needsInputGradient: !widths.isEmpty,
+        generator: &generator))
+    return layers
+  }
+
+  private static func leNet(
+    _ input: LayerShape, _ classes: Int, _ generator: inout SplitMix64
+  ) -> [any Layer] {
+    let first = Convolution(
+      "convolution1", input: input, channels: 6, kernel: 5, padding: 2, needsInputGradient: false,
+      generator: &generator)
+    let firstPool = MaxPool(input: first.outputShape, size: 2)
+    let second = Convolution(
+      "convolution2", input: firstPool.outputShape, channels: 16, kernel: 5, padding: 0,
+      generator: &generator)
+    let secondPool = MaxPool(input: second.outputShape, size: 2)
+    let hidden = Linear(
+      "hidden1", input: secondPool.outputShape, outputs: 120, generator: &generator)
+    let last = Linear("hidden2", input: hidden.outputShape, outputs: 84, generator: &generator)
+    return [
+      first, ReLU(shape: first.outputShape), firstPool,
+      second, ReLU(shape: second.outputShape), secondPool,
+      hidden, ReLU(shape: hidden.outputShape),
+      last, ReLU(shape: last.outputShape),
+      Linear("classifier", input: last.outputShape, outputs: classes, generator: &generator),
+    ]
+  }
+
+  private static func residual(
+    _ input: LayerShape, _ blocks: Int, _ classes: Int, _ generator: inout SplitMix64
+  ) -> [any Layer] {
+    let stem = Convolution(
+      "stem.convolution", input: input, channels: 16, kernel: 3, padding: 1,
+      needsInputGradient: false, generator: &generator)
+    var layers: [any Layer] = [stem, BatchNorm("stem.norm", shape: stem.outputShape, relu: true)]
+    var shape = stem.outputShape
+    for stage in 0..<3 {
+      for block in 0..<blocks {
+        let layer = ResidualBlock(
+          "stage\(stage + 1).block\(block)", input: shape, channels: 16 << stage,
+          stride: stage > 0 && block == 0 ? 2 : 1, generator: &generator)
+        layers.append(layer)
+        shape = layer.outputShape
+      }
+    }
+    let pool = GlobalAveragePool(input: shape)
+    layers.append(pool)
+    layers.append(
+      Linear("classifier", input: pool.outputShape, outputs: classes, generator: &generator))
+    return layers
+  }
+}

@@ -1,0 +1,57 @@
+import Glibc
+
+/// Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013, in PyTorch's form).
+///
+/// g = gradient + weightDecay w;  v = momentum v + g;  w -= rate (g + momentum v).
+/// Weight decay leaves one-dimensional parameters (biases, batch-norm scales) alone.
+public struct StochasticGradientDescent: Sendable {
+  /// Momentum, 0..<1.
+  public var momentum: Float
+  /// Weight decay per step, before the learning rate.
+  public var weightDecay: Float
+
+  /// Both factors.
+  public init(momentum: Float, weightDecay: Float) {
+    self.momentum = momentum
+    self.weightDecay = weightDecay
+  }
+
+  /// One step with the gradients of the latest `backward`.
+  public func step(_ network: Network, learningRate: Float) {
+    for parameter in network.parameters where parameter.isTrained {
+      let decay = parameter.isDecayed ? weightDecay : 0
+      let (w, g, v) = (
+        parameter.values.base, UnsafePointer(parameter.gradient.base), parameter.momentum.base
+      )
+      for i in 0..<parameter.count {
+        let gradient = g[i] + decay * w[i]
+        v[i] = momentum * v[i] + gradient
+        w[i] -= learningRate * (gradient + momentum * v[i])
+      }
+    }
+  }
+}
+
+/// A linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
+public struct CosineSchedule: Sendable {
+  /// The highest learning rate.
+  public var peak: Double
+  /// Steps of linear warm-up.
+  public var warmUpSteps: Int
+  /// All steps.
+  public var steps: Int
+
+  /// A schedule over `steps` steps.
+  public init(peak: Double, warmUpSteps: Int, steps: Int) {
+    self.peak = peak
+    self.warmUpSteps = warmUpSteps
+    self.steps = steps
+  }
+
+  /// The learning rate of a step, 0..<steps.
+  public func learningRate(at step: Int) -> Float {
+    if step < warmUpSteps { return Float(peak * Double(step + 1) / Double(warmUpSteps)) }
+    let progress = Double(step - warmUpSteps) / Double(max(steps - warmUpSteps, 1))
+    return Float(peak * 0.5 * (1 + cos(Double.pi * progress)))
+  }
+}

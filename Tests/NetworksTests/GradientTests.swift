@@ -1,0 +1,176 @@
+import Networks
+import TestSupport
+import Testing
+
+/// The loss of these tests: the sum of logits times fixed random weights, in double precision.
+private struct Probe {
+  let network: Network
+  let batch: [Float]
+  let count: Int
+  let weights: [Float]
+
+  init(_ name: String, input: LayerShape, classes: Int, count: Int, seed: UInt64) throws {
+    var random = SeededGenerator(seed: seed)
+    network = try Network(Architecture(name), input: input, classes: classes, seed: seed)
+    self.count = count
+    batch = (0..<count * input.count).map { _ in Float(random.normal()) }
+    weights = (0..<count * classes).map { _ in Float(random.normal()) }
+  }
+
+  func loss() -> Double {
+    let input = network.inputBatch(count: count)
+    input.withMutableValues { values in for i in batch.indices { values[i] = batch[i] } }
+    return network.forward(input).withValues { logits in
+      weights.indices.reduce(0) { $0 + Double(weights[$1]) * Double(logits[$1]) }
+    }
+  }
+
+  func backward() {
+    let gradient = network.logitsGradient(count: count)
+    gradient.withMutableValues { values in for i in weights.indices { values[i] = weights[i] } }
+    network.backward(gradient)
+  }
+}
+
+@Suite struct GradientTests {
+  /// Kinks of ReLU and max pooling make single directions fail by chance; most must agree.
+  @Test(arguments: [
+    ("mlp", LayerShape(features: 7), 3),
+    ("mlp-9-5", LayerShape(height: 3, width: 4, channels: 2), 4),
+    ("lenet", LayerShape(height: 17, width: 19, channels: 2), 5),
+    ("resnet-8", LayerShape(height: 9, width: 7, channels: 3), 6),
+    ("resnet-14", LayerShape(height: 8, width: 8, channels: 1), 2),
+  ])
+  func `backward agrees with finite differences for every parameter`(
+    name: String, input: LayerShape, classes: Int
+  ) throws {
+    let seed: UInt64 = 11
+    let probe = try Probe(name, input: input, classes: classes, count: 6, seed: seed)
+    _ = probe.loss()
+    probe.backward()
+    var random = SeededGenerator(seed: seed + 1)
+    var (failures, checks) = (0, 0)
+    for parameter in probe.network.parameters where parameter.isTrained {
+      let analytic = parameter.gradientValues
+      // The largest entry has the best signal against rounding; two random ones cover the rest.
+      var places = [analytic.indices.max { abs(analytic[$0]) < abs(analytic[$1]) }!]
+      places += (0..<2).map { _ in Int.random(in: analytic.indices, using: &random) }
+      let scale = analytic.reduce(0) { max($0, abs($1)) }
+      for place in places {
+        let step: Float = 2e-3
+        let original = parameter.value(at: place)
+        parameter.setValue(original + step, at: place)
+        let above = probe.loss()
+        parameter.setValue(original - step, at: place)
+        let below = probe.loss()
+        parameter.setValue(original, at: place)
+        let numeric = (above - below) / Double(2 * step)
+        checks += 1
+        if abs(numeric - Double(analytic[place])) > 0.03 * Double(scale) + 2e-3 { failures += 1 }
+      }
+    }
+    #expect(failures * 12 <= checks, "\(failures) of \(checks) directions disagree, seed \(seed)")
+  }
+
+  @Test func `a wrong gradient is noticed`() throws {
+    let probe = try Probe("mlp-4", input: LayerShape(features: 5), classes: 3, count: 4, seed: 3)
+    _ = probe.loss()
+    probe.backward()
+    let bias = probe.network.parameters.last!
+    let wrong = bias.gradientValues.map { $0 * 1.1 }
+    let step: Float = 1e-2
+    bias.setValue(bias.value(at: 0) + step, at: 0)
+    let above = probe.loss()
+    bias.setValue(bias.value(at: 0) - 2 * step, at: 0)
+    let below = probe.loss()
+    let numeric = (above - below) / Double(2 * step)
+    #expect(abs(numeric - Double(wrong[0])) > 0.03 * Double(abs(wrong[0])))
+  }
+}
+
+@Suite struct NetworkTests {
+  @Test(arguments: [1, 2, 3, 8])
+  func `the thread count does not change a bit of a training step`(threads: Int) throws {
+    func trained(threads: Int) throws -> [[Float]] {
+      let network = try Network(
+        Architecture("resnet-8"), input: LayerShape(height: 8, width: 8, channels: 1), classes: 4,
+        seed: 5, parallel: Parallel(threads: threads))
+      var random = SeededGenerator(seed: 7)
+      let optimizer = StochasticGradientDescent(momentum: 0.9, weightDecay: 5e-4)
+      for _ in 0..<3 {
+        let input = network.inputBatch(count: 13)
+        input.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
+        _ = network.forward(input)
+        let gradient = network.logitsGradient(count: 13)
+        gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
+        network.backward(gradient)
+        optimizer.step(network, learningRate: 0.05)
+      }
+      return network.parameters.map(\.allValues)
+    }
+    #expect(try trained(threads: threads) == trained(threads: 1))
+  }
+
+  @Test func `the same seed gives the same weights and another seed others`() throws {
+    let shape = LayerShape(height: 28, width: 28, channels: 1)
+    func weights(seed: UInt64) throws -> [[Float]] {
+      try Network(Architecture("lenet"), input: shape, classes: 10, seed: seed).parameters
+        .map(\.allValues)
+    }
+    #expect(try weights(seed: 1) == weights(seed: 1))
+    #expect(try weights(seed: 1) != weights(seed: 2))
+  }
+
+  @Test(arguments: [
+    ("resnet-20", 269_434), ("resnet-8", 75_002), ("lenet", 61_684), ("mlp-32", 25_450),
+  ])
+  func `architectures have the weights their papers say`(name: String, weights: Int) throws {
+    // 269,722 and 75,290 are the known counts of the three-channel forms; one channel has 288 fewer.
+    // LeNet-5 has 61,706, here without the 22 biases of its convolutions.
+    let network = try Network(
+      Architecture(name), input: LayerShape(height: 28, width: 28, channels: 1), classes: 10,
+      seed: 1)
+    #expect(network.weightCount == weights)
+  }
+
+  @Test(arguments: ["", "resnet", "resnet-9", "resnet-x", "mlp-0", "lenet-5", "vgg"])
+  func `an unknown architecture is refused with the list of known ones`(name: String) {
+    #expect {
+      try Architecture(name)
+    } throws: { "\($0)".contains("choose mlp-WIDTH") }
+  }
+
+  @Test func `a picture too small for a network is refused`() throws {
+    #expect {
+      try Network(
+        Architecture("lenet"), input: LayerShape(height: 8, width: 8, channels: 1), classes: 10,
+        seed: 1)
+    } throws: { "\($0)".contains("at least 16x16") }
+  }
+
+  @Test func `weights survive saving and loading, and foreign ones are refused by name`() throws {
+    let shape = LayerShape(height: 8, width: 8, channels: 1)
+    let network = try Network(Architecture("resnet-8"), input: shape, classes: 4, seed: 5)
+    let other = try Network(Architecture("resnet-8"), input: shape, classes: 4, seed: 6)
+    try other.load(weights: network.weights(), from: "weights")
+    #expect(other.parameters.map(\.allValues) == network.parameters.map(\.allValues))
+    let wider = try Network(Architecture("resnet-8"), input: shape, classes: 5, seed: 6)
+    #expect {
+      try wider.load(weights: network.weights(), from: "a.safetensors")
+    } throws: { "\($0)".contains("a.safetensors: array 'classifier.weight' has shape [64, 4]") }
+    var broken = network.weights()
+    broken["classifier.bias"] = nil
+    #expect {
+      try other.load(weights: broken, from: "b")
+    } throws: { "\($0)".contains("no array 'classifier.bias'") }
+  }
+
+  @Test func `the schedule warms up linearly and ends near zero`() {
+    let schedule = CosineSchedule(peak: 0.4, warmUpSteps: 4, steps: 104)
+    #expect(schedule.learningRate(at: 0) == 0.1)
+    #expect(schedule.learningRate(at: 3) == 0.4)
+    #expect(schedule.learningRate(at: 4) == 0.4)
+    #expect(schedule.learningRate(at: 54) == 0.2)
+    #expect(schedule.learningRate(at: 103) < 0.001)
+  }
+}
