@@ -65,7 +65,7 @@ let package = Package(
     room("Arrays", ["Basics"]),
 
     // The product's rooms.
-    room("DataSets", ["Arrays", "Basics", "Compression"]),
+    room("DataSets", ["Arrays", "Basics", "Compression", "Schemas"]),
     room("Views", ["Basics", "DataSets", "Schemas"]),
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
