@@ -1,3 +1,4 @@
+import Basics
 import BLAS
 
 /// Two-dimensional convolution without bias, NHWC, as im2col and one matrix product per tile.

@@ -1,3 +1,4 @@
+import Basics
 import BLAS
 
 /// y = x W + b, weights [inputs, outputs].
