@@ -70,7 +70,7 @@ let package = Package(
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
-    room("Teachers", ["Basics", "Networks", "Schemas"]),
+    room("Teachers", ["Arrays", "Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
     room("Reports", ["Basics", "LogitCache", "Losses"]),
     room(
       "Pipelines",

@@ -47,6 +47,13 @@ public enum Files {
     try writeAtomically(Array(text.utf8), to: path)
   }
 
+  /// `path` as written in the file `reference`: relative paths start at that file's folder.
+  public static func path(_ path: String, relativeTo reference: String) -> String {
+    if path.hasPrefix("/") { return path }
+    let folder = (reference as NSString).deletingLastPathComponent
+    return folder.isEmpty ? path : folder + "/" + path
+  }
+
   /// Whether something exists at `path`.
   public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

@@ -109,3 +109,16 @@ public func parseJSON(_ text: some Sequence<UInt8>, source: String) throws -> JS
     throw Problem(.configuration, "\(source) is not valid JSON: \(error)")
   }
 }
+
+/// Decodes JSON text into a type.
+///
+/// - Throws: `Problem(.corrupt)` naming `source` and the first field that does not fit.
+public func decode<T: Decodable>(_ type: T.Type, from text: String, source: String) throws -> T {
+  do {
+    return try JSONDecoder().decode(type, from: Data(text.utf8))
+  } catch let problem as Problem {
+    throw problem
+  } catch {
+    throw Problem(.corrupt, "\(source) does not hold a valid \(type): \(error)")
+  }
+}

@@ -1,1 +1,3 @@
-print("logitcache")
+import Commands
+
+runCommandLine()

@@ -1,0 +1,49 @@
+import ArgumentParser
+import BLAS
+import Basics
+import Foundation
+
+/// The command line: one subcommand per file of this folder.
+struct LogitCacheCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "logitcache",
+    abstract: "Run a teacher once, keep what it said, train any number of students from it.",
+    discussion: """
+      Exit codes: 0 done; 64 usage; 65 corrupt or mismatching data; 66 no input; 73/74 cannot \
+      write; 75 interrupted, run again; 78 bad configuration.
+      """,
+    subcommands: [
+      PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self, InspectCommand.self,
+      VerifyCommand.self, MachineCommand.self,
+    ])
+}
+
+/// Runs the program: parse, act, and end with the exit code that belongs to what happened.
+public func runCommandLine() {
+  BLASCore.restartWithDeservedCore()
+  BLASCore.useOneThread()
+  Interruption.install()
+  do {
+    var command = try LogitCacheCommand.parseAsRoot()
+    try command.run()
+  } catch let problem as Problem {
+    printToStandardError("logitcache: \(problem)")
+    exit(problem.kind.rawValue)
+  } catch {
+    LogitCacheCommand.exit(withError: error)
+  }
+}
+
+func printToStandardError(_ text: String) {
+  FileHandle.standardError.write(Data((text + "\n").utf8))
+}
+
+/// `--threads`, for the commands that compute.
+struct ThreadOptions: ParsableArguments {
+  @Option(help: "Threads to use; results do not depend on it.")
+  var threads = ProcessInfo.processInfo.activeProcessorCount
+
+  func validate() throws {
+    guard threads >= 1 else { throw ValidationError("--threads must be at least 1") }
+  }
+}

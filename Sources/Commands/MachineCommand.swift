@@ -1,0 +1,39 @@
+import ArgumentParser
+import BLAS
+import Basics
+import Foundation
+
+struct MachineCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "machine",
+    abstract: "Print the CPU, its threads and the OpenBLAS core in use.")
+
+  @Flag(help: "Print the result as JSON.")
+  var json = false
+
+  func run() throws {
+    let machine = Machine(
+      cpu: try Self.cpuName(), threads: ProcessInfo.processInfo.activeProcessorCount,
+      blasCore: BLASCore.active, deservedCore: BLASCore.deserved ?? BLASCore.active,
+      isDeserved: BLASCore.isDeserved)
+    if json { return print(try readableJSON(machine), terminator: "") }
+    print("\(machine.cpu), \(machine.threads) threads, OpenBLAS core \(machine.blasCore)")
+    if !machine.isDeserved {
+      print("this CPU deserves the core \(machine.deservedCore): unset OPENBLAS_CORETYPE")
+    }
+  }
+
+  private struct Machine: Encodable {
+    var cpu: String
+    var threads: Int
+    var blasCore: String
+    var deservedCore: String
+    var isDeserved: Bool
+  }
+
+  private static func cpuName() throws -> String {
+    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+    return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
+  }
+}

@@ -1,0 +1,27 @@
+import ArgumentParser
+import Basics
+import LogitCache
+import Pipelines
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Re-read every block of a cache and check its digests and structure.",
+    discussion: "Exits with 65 and names the block when anything is off.")
+
+  @Argument(help: "The cache.")
+  var cache: String
+
+  @Flag(help: "Print the result as JSON.")
+  var json = false
+
+  func run() throws {
+    var progress: ProgressLine?
+    let report = try verify(path: cache) { done, total in
+      if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
+      progress?.update(done: done)
+    }
+    if json { return print(try readableJSON(report), terminator: "") }
+    print("\(cache): \(report)")
+  }
+}

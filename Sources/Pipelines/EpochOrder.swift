@@ -1,0 +1,48 @@
+import Basics
+
+/// The order in which an epoch visits samples: shuffled blocks, then shuffled rows in a window of them.
+///
+/// A cache block is decoded once per epoch and only a window of blocks is held, so memory does not grow
+/// with the data set. The order depends on the seed and the epoch alone: nothing to store in a
+/// checkpoint, and training with or without a cache sees the same samples in the same order.
+struct EpochOrder {
+  /// Blocks held at once. 16 blocks of 2,048 rows mix 32,768 samples.
+  static let windowBlocks = 16
+
+  let samples: Int
+  let blockRows: Int
+  let seed: UInt64
+  let epoch: Int
+
+  /// One sample of a window: which of the window's blocks it is in, and which row there.
+  struct Place {
+    var block: Int
+    var row: Int
+  }
+
+  /// A run of blocks and the order of their rows.
+  struct Window {
+    var blocks: [Int]
+    var places: [Place]
+  }
+
+  /// The windows of the epoch, in order.
+  func windows() -> [Window] {
+    var generator = SplitMix64(seed: seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(epoch))
+    var blocks = Array(0..<(samples + blockRows - 1) / blockRows)
+    generator.shuffle(&blocks)
+    return stride(from: 0, to: blocks.count, by: Self.windowBlocks).map { start in
+      let held = Array(blocks[start..<min(start + Self.windowBlocks, blocks.count)])
+      var places = held.indices.flatMap { index in
+        rows(of: held[index]).indices.map { Place(block: index, row: $0) }
+      }
+      generator.shuffle(&places)
+      return Window(blocks: held, places: places)
+    }
+  }
+
+  /// The samples of a block.
+  func rows(of block: Int) -> [Int] {
+    Array(block * blockRows..<min((block + 1) * blockRows, samples))
+  }
+}

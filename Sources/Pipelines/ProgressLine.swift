@@ -1,0 +1,66 @@
+import Foundation
+
+/// Progress of a long command on standard error: a rewritten line with rate and time left on a
+/// terminal, a plain line every ten seconds elsewhere.
+public struct ProgressLine {
+  private let label: String
+  private let unit: String
+  private let total: Int
+  private let first: Int
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let clock = ContinuousClock()
+  private let start: ContinuousClock.Instant
+  private var last: ContinuousClock.Instant
+
+  /// Starts at `done` of `total` units.
+  public init(_ label: String, unit: String, total: Int, done: Int = 0) {
+    self.label = label
+    self.unit = unit
+    self.total = total
+    first = done
+    start = clock.now
+    last = clock.now
+  }
+
+  /// Shows progress when the last line is old enough.
+  public mutating func update(done: Int) {
+    let now = clock.now
+    guard now - last >= (isTerminal ? .milliseconds(200) : .seconds(10)) else { return }
+    last = now
+    show(line(done: done, elapsed: seconds(now - start)), final: false)
+  }
+
+  /// Shows the last line.
+  public func finish(done: Int) {
+    let elapsed = seconds(clock.now - start)
+    let rate = Double(done - first) / max(elapsed, 1e-9)
+    show(
+      "\(label): \(done) \(unit) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s", final: true)
+  }
+
+  private func line(done: Int, elapsed: Double) -> String {
+    let rate = Double(done - first) / max(elapsed, 1e-9)
+    let left = rate > 0 ? time(Double(total - done) / rate) : "?"
+    let percent = total > 0 ? 100 * done / total : 100
+    return
+      "\(label): \(done)/\(total) \(unit) (\(percent) %), \(Int(rate.rounded())) \(unit)/s, \(left) left"
+  }
+
+  private func show(_ text: String, final: Bool) {
+    let end = isTerminal && !final ? "" : "\n"
+    FileHandle.standardError.write(Data(((isTerminal ? "\r\u{1B}[K" : "") + text + end).utf8))
+  }
+
+  private func time(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    return whole < 60
+      ? String(format: "%.1f s", seconds)
+      : whole < 3600
+        ? "\(whole / 60) min \(whole % 60) s" : "\(whole / 3600) h \(whole % 3600 / 60) min"
+  }
+}
+
+/// A duration in seconds.
+public func seconds(_ duration: Duration) -> Double {
+  Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+}

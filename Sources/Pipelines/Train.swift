@@ -1,0 +1,245 @@
+public import Basics
+import DataSets
+import LogitCache
+import Losses
+public import Networks
+import Views
+import Foundation
+
+/// How a training run is carried out; nothing here changes its result.
+public struct TrainingOptions: Sendable {
+  /// Where checkpoint, metrics and model go.
+  public var folder: String
+  /// How many cache blocks have their views recomputed before the first step.
+  public var checkedViews: ViewCheck
+  /// Train although the cache cannot serve the loss exactly.
+  public var acceptsError: Bool
+  /// Threads of the network.
+  public var threads: Int
+  /// Called with one readable line after each epoch.
+  public var log: @Sendable (String) -> Void
+
+  /// All options.
+  public init(
+    folder: String, checkedViews: ViewCheck, acceptsError: Bool, threads: Int,
+    log: @escaping @Sendable (String) -> Void
+  ) {
+    self.folder = folder
+    self.checkedViews = checkedViews
+    self.acceptsError = acceptsError
+    self.threads = threads
+    self.log = log
+  }
+}
+
+/// What one epoch came to; one line of `metrics.jsonl`.
+public struct EpochMetrics: Codable, Sendable {
+  /// Epochs done, counted from 1.
+  public var epoch: Int
+  /// The view that was trained on.
+  public var view: Int
+  /// Mean total loss over the epoch's samples.
+  public var loss: Double
+  /// Share of training views whose label the student named, while it was training.
+  public var trainAccuracy: Double
+  /// Accuracy on the test data, when there is any.
+  public var testAccuracy: Double?
+  /// Wall time of the epoch's steps; measuring and saving not counted.
+  public var seconds: Double
+}
+
+/// Trains a network as a plan says, from labels or by replaying a cache; resumes after a checkpoint.
+///
+/// - Returns: the metrics of every epoch, earlier runs' included.
+/// - Throws: `Problem`: a view that the cache does not know, another plan's checkpoint, a loss that the
+///   cache cannot serve, losses that are not finite, interruption.
+public func train(_ plan: TrainingPlan, _ options: TrainingOptions) throws -> [EpochMetrics] {
+  var run = try TrainingRun(plan, options)
+  try run.resume()
+  while run.epochsDone < plan.epochs {
+    let metrics = try run.trainOneEpoch()
+    options.log(describe(metrics, of: plan.epochs))
+    try run.save(metrics)
+  }
+  try run.finish()
+  return run.history
+}
+
+private func describe(_ metrics: EpochMetrics, of epochs: Int) -> String {
+  let accuracy = metrics.testAccuracy.map { String(format: ", test accuracy %.2f %%", 100 * $0) }
+  return String(
+    format: "epoch %d/%d: loss %.4f, training accuracy %.2f %%", metrics.epoch, epochs,
+    metrics.loss, 100 * metrics.trainAccuracy) + (accuracy ?? "")
+    + String(format: ", %.1f s", metrics.seconds)
+}
+
+/// A training run between two epochs.
+private struct TrainingRun: ~Copyable {
+  let plan: TrainingPlan
+  let options: TrainingOptions
+  let source: BatchSource
+  let test: (any DataSet)?
+  let model: Model
+  let schedule: CosineSchedule
+  let optimizer: StochasticGradientDescent
+  var evaluator: LossEvaluator
+  var epochsDone = 0
+  var history: [EpochMetrics] = []
+
+  init(_ plan: TrainingPlan, _ options: TrainingOptions) throws {
+    self.plan = plan
+    self.options = options
+    let loss = try LossConfiguration(parsing: plan.loss)
+    let dataSet = try openDataSet(plan.data)
+    test = try plan.test.map { try openDataSet($0) }
+    source = try openSource(plan, dataSet, loss, options)
+    let network = try Network(
+      Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
+      seed: UInt64(plan.seed), parallel: Parallel(threads: options.threads))
+    model = Model(
+      network: network,
+      normalisation: Normalisation(mean: Float(plan.mean), deviation: Float(plan.deviation)))
+    let steps = source.stepsPerEpoch
+    schedule = CosineSchedule(
+      peak: plan.learningRate, warmUpSteps: Int((plan.warmUpEpochs * Double(steps)).rounded()),
+      steps: plan.epochs * steps)
+    optimizer = StochasticGradientDescent(
+      momentum: Float(plan.momentum), weightDecay: Float(plan.weightDecay))
+    evaluator = LossEvaluator(
+      configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
+      k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)
+  }
+
+  mutating func trainOneEpoch() throws -> EpochMetrics {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let batches = source.batches(ofEpoch: epochsDone)
+    defer { batches.cancel() }
+    var (loss, correct, seen, step) = (0.0, 0, 0, epochsDone * source.stepsPerEpoch)
+    while let batch = try batches.next() {
+      if Interruption.isRequested { throw Interruption.problem(after: "\(epochsDone) epochs") }
+      let logits = model.network.forward(model.inputBatch(of: batch.views))
+      let gradient = model.network.logitsGradient(count: batch.count)
+      loss += try evaluate(batch, logits, into: gradient) * Double(batch.count)
+      correct += correctCount(logits, batch.labels)
+      model.network.backward(gradient)
+      optimizer.step(model.network, learningRate: schedule.learningRate(at: step))
+      seen += batch.count
+      step += 1
+      batches.recycle(batch)
+    }
+    let elapsed = seconds(clock.now - start)
+    epochsDone += 1
+    return EpochMetrics(
+      epoch: epochsDone, view: source.view(ofEpoch: epochsDone - 1), loss: loss / Double(seen),
+      trainAccuracy: Double(correct) / Double(seen),
+      testAccuracy: try test.map { try predictions(of: model, on: $0).accuracy },
+      seconds: elapsed)
+  }
+
+  private mutating func evaluate(_ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor)
+    throws -> Double
+  {
+    let epoch = epochsDone
+    do {
+      return try logits.withValues { logits in
+        try gradient.withMutableValues { gradient in
+          try evaluator.evaluate(
+            logits: logits, labels: batch.labels.span, partnerLabels: batch.partnerLabels.span,
+            ownShares: batch.partnerLabels.isEmpty
+              ? Span() : batch.views.ownShares.span.extracting(0..<batch.count),
+            teacher: batch.teacher, epoch: epoch, gradient: &gradient
+          ).total
+        }
+      }
+    } catch let error as LossError {
+      throw Problem(.corrupt, "epoch \(epochsDone + 1): \(error)")
+    }
+  }
+}
+
+extension TrainingRun {
+  private var checkpointPath: String { options.folder + "/checkpoint.safetensors" }
+  private var metricsPath: String { options.folder + "/metrics.jsonl" }
+  private var modelPath: String { options.folder + "/model.safetensors" }
+
+  /// Continues from the folder's checkpoint, if there is one of the same plan.
+  mutating func resume() throws {
+    try Files.makeFolder(options.folder)
+    guard Files.exists(checkpointPath) else { return }
+    let checkpoint = try Checkpoint.read(checkpointPath)
+    let differences = try plan.differences(from: checkpoint.plan)
+    guard differences.isEmpty else {
+      throw Problem(
+        .corrupt,
+        "\(options.folder) holds another run: \(differences.joined(separator: "; ")); choose another --out folder"
+      )
+    }
+    try checkpoint.restore(model.network, from: checkpointPath)
+    epochsDone = checkpoint.epochsDone
+    history = try readMetrics().filter { $0.epoch <= checkpoint.epochsDone }
+    options.log("resuming after epoch \(epochsDone)")
+  }
+
+  private func readMetrics() throws -> [EpochMetrics] {
+    guard Files.exists(metricsPath) else { return [] }
+    let text = String(decoding: try Files.read(metricsPath), as: UTF8.self)
+    return try text.split(separator: "\n").map {
+      try decode(EpochMetrics.self, from: String($0), source: metricsPath)
+    }
+  }
+
+  /// Writes metrics, then the checkpoint that makes them final.
+  mutating func save(_ metrics: EpochMetrics) throws {
+    history.append(metrics)
+    let lines = try history.map { try canonicalJSON($0) + "\n" }
+    try Files.writeAtomically(lines.joined(), to: metricsPath)
+    try Checkpoint.write(model.network, plan: plan, epochsDone: epochsDone, to: checkpointPath)
+  }
+
+  /// Writes the finished model.
+  func finish() throws { try model.save(to: modelPath) }
+}
+
+/// Opens what the plan trains on and refuses what cannot be right before the first step.
+private func openSource(
+  _ plan: TrainingPlan, _ dataSet: any DataSet, _ loss: LossConfiguration, _ options: TrainingOptions
+) throws -> BatchSource {
+  let needs = loss.requirements
+  guard let path = plan.cache else {
+    guard !needs.teacher else {
+      throw Problem(
+        .usage, "loss '\(plan.loss)' compares with a teacher: name a cache with --cache")
+    }
+    let recipe = try plan.recipe.map { try Recipe.load($0) } ?? Recipe.identity
+    return BatchSource(
+      dataSet: dataSet,
+      augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
+      cache: nil, needsTeacher: false, batchSize: plan.batch, seed: UInt64(plan.seed))
+  }
+  guard plan.recipe == nil else {
+    throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
+  }
+  let cache = try CacheReader(path: path)
+  let augmenter = try matchingAugmenter(for: cache, dataSet, at: path)
+  try refuseUncovered(needs, cache.manifest.encoding, options)
+  try options.checkedViews.run(cache, augmenter, at: path)
+  return BatchSource(
+    dataSet: dataSet, augmenter: augmenter, cache: cache, needsTeacher: needs.teacher,
+    batchSize: plan.batch, seed: UInt64(plan.seed))
+}
+
+/// Refuses a loss that needs whole rows when the cache keeps only k of C classes.
+private func refuseUncovered(
+  _ needs: LossRequirements, _ encoding: Encoding, _ options: TrainingOptions
+) throws {
+  guard encoding.k < encoding.classes, !needs.fullRowTerms.isEmpty, !options.acceptsError else {
+    return
+  }
+  let terms = needs.fullRowTerms.map(\.description).joined(separator: ", ")
+  throw Problem(
+    .corrupt,
+    "\(terms) needs full teacher rows and the cache keeps k = \(encoding.k) of \(encoding.classes) classes; "
+      + "train with another loss, precompute with --k \(encoding.classes), or accept the error with --accept-error"
+  )
+}

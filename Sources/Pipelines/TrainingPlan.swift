@@ -1,0 +1,77 @@
+public import Basics
+import Schemas
+
+/// Everything that decides a training run; written into every checkpoint.
+public struct TrainingPlan: Codable, Hashable, Sendable {
+  /// The training data: a preset or a data set file.
+  public var data: String
+  /// The data that accuracy is measured on after each epoch.
+  public var test: String?
+  /// The cache to replay.
+  public var cache: String?
+  /// The augmentation recipe; only without a cache, which brings its own.
+  public var recipe: String?
+  /// The network's name.
+  public var model: String
+  /// The loss as text, "0.1*ce+0.9*kd@4".
+  public var loss: String
+  /// Passes over the training data.
+  public var epochs: Int
+  /// Samples per step.
+  public var batch: Int
+  /// The peak learning rate.
+  public var learningRate: Double
+  /// Epochs of linear warm-up.
+  public var warmUpEpochs: Double
+  /// Nesterov momentum.
+  public var momentum: Double
+  /// Weight decay of matrices and filters.
+  public var weightDecay: Double
+  /// Decides first weights, sample order and, without a cache, views.
+  public var seed: Int
+  /// Mean of the input, pixels on the scale 0...1.
+  public var mean: Double
+  /// Standard deviation of the input.
+  public var deviation: Double
+
+  /// Reads a configuration file (`schemas/training.schema.json`); paths in it are relative to it.
+  ///
+  /// - Throws: `Problem` naming the file and every value that is wrong.
+  public init(yamlAt path: String) throws {
+    let file = try Schemas.load(yamlAt: path, as: .training)
+    func resolved(_ key: String) -> String? {
+      file[key]?.string.map { Files.path($0, relativeTo: path) }
+    }
+    // A preset such as fashion-mnist/train is not a path: only names of YAML files are resolved.
+    func dataSet(_ key: String) -> String? {
+      guard let name = file[key]?.string else { return nil }
+      return name.hasSuffix(".yaml") || name.hasSuffix(".yml") ? resolved(key) : name
+    }
+    data = dataSet("data") ?? ""
+    test = dataSet("test")
+    cache = resolved("cache")
+    recipe = resolved("recipe")
+    model = file["model"]?.string ?? ""
+    loss = file["loss"]?.string ?? ""
+    epochs = file["epochs"]?.integer ?? 0
+    batch = file["batch"]?.integer ?? 128
+    learningRate = file["learning-rate"]?.double ?? 0.05
+    warmUpEpochs = file["warm-up-epochs"]?.double ?? 0.5
+    momentum = file["momentum"]?.double ?? 0.9
+    weightDecay = file["weight-decay"]?.double ?? 5e-4
+    seed = file["seed"]?.integer ?? 1
+    mean = file["normalise"]?["mean"]?.double ?? 0.5
+    deviation = file["normalise"]?["deviation"]?.double ?? 0.25
+  }
+
+  /// What another plan says differently, one readable line each.
+  func differences(from other: TrainingPlan) throws -> [String] {
+    let mine = try parseJSON(canonicalJSON(self).utf8, source: "plan").object ?? [:]
+    let theirs = try parseJSON(canonicalJSON(other).utf8, source: "plan").object ?? [:]
+    return try Set(mine.keys).union(theirs.keys).sorted().compactMap { key in
+      guard mine[key] != theirs[key] else { return nil }
+      let (old, new) = (try mine[key].map(canonicalJSON), try theirs[key].map(canonicalJSON))
+      return "\(key): the checkpoint has \(old ?? "none"), this run has \(new ?? "none")"
+    }
+  }
+}

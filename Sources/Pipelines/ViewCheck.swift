@@ -1,0 +1,48 @@
+import Basics
+import DataSets
+import LogitCache
+import Views
+
+/// How much of a cache's views a trainer recomputes before it trusts the pairing.
+public enum ViewCheck: Hashable, Sendable {
+  /// This many blocks, spread evenly over views and samples.
+  case blocks(Int)
+  /// Every block.
+  case all
+
+  /// Recomputes views and compares their digests with the cache's.
+  ///
+  /// - Throws: `Problem(.corrupt)` naming the first block whose views differ.
+  func run(_ cache: CacheReader, _ augmenter: Augmenter, at path: String) throws {
+    let keys = cache.manifest.blockKeys
+    let count = if case .blocks(let count) = self { min(count, keys.count) } else { keys.count }
+    for index in 0..<count {
+      let key = keys[index * keys.count / count]
+      let samples = cache.manifest.samples(of: key)
+      let stored = try cache.blockInfo(key).viewDigest
+      guard augmenter.digest(samples: samples, view: key.view) == stored else {
+        throw Problem(
+          .corrupt,
+          "\(path): \(key) (samples \(samples.lowerBound)..<\(samples.upperBound)) was made from other pixels than this program renders; "
+            + "the data set's decoder or the view code has changed: precompute the cache again")
+      }
+    }
+  }
+}
+
+/// The augmenter that renders a cache's views from a data set.
+///
+/// - Throws: `Problem(.corrupt)` when the cache belongs to another data set.
+func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet, at path: String) throws
+  -> Augmenter
+{
+  let manifest = cache.manifest
+  guard manifest.dataSet.fingerprint == dataSet.fingerprint else {
+    throw Problem(
+      .corrupt,
+      "\(path) belongs to data set '\(manifest.dataSet.name)' (fingerprint \(manifest.dataSet.fingerprint.short)), "
+        + "not to '\(dataSet.name)' (fingerprint \(dataSet.fingerprint.short))")
+  }
+  let recipe = try Recipe(manifest.recipe.content, source: "\(path), recipe")
+  return try Augmenter(dataSet: dataSet, recipe: recipe, seed: manifest.seed)
+}

@@ -1,0 +1,98 @@
+import Arrays
+import BLAS
+public import Basics
+public import DataSets
+public import Networks
+import Schemas
+public import Views
+
+/// A network of this package as teacher.
+public struct NativeTeacher: Teacher {
+  /// See `Teacher`.
+  public let identity: JSONValue
+  /// See `Teacher`.
+  public let classes: Int
+  /// See `Teacher`.
+  public let batchSize: Int
+  private let weightsPath: String
+
+  /// Reads weights and describes them.
+  ///
+  /// - Parameters:
+  ///   - weightsPath: a safetensors file written by `Model.save`.
+  ///   - batchSize: views per forward pass, >= 1.
+  /// - Throws: `Problem` naming the file when it is missing, damaged, or made for another input shape.
+  public init(weightsPath: String, batchSize: Int, inputShape: SampleShape) throws {
+    let model = try Model.load(from: weightsPath)
+    guard model.network.inputShape == LayerShape(inputShape) else {
+      throw Problem(
+        .corrupt,
+        "teacher \(weightsPath) takes \(model.network.inputShape) inputs, the data set has \(LayerShape(inputShape))"
+      )
+    }
+    self.weightsPath = weightsPath
+    self.batchSize = batchSize
+    classes = model.network.classes
+    identity = .object([
+      "kind": .string("native"),
+      "weights": .string(Digest(of: try Files.read(weightsPath)).description),
+      "architecture": .string(model.network.architecture.description),
+      "batch": .integer(batchSize),
+      "blasCore": .string(BLASCore.active),
+    ])
+  }
+
+  /// See `Teacher`.
+  public func makeSession() throws -> any TeacherSession {
+    NativeSession(model: try Model.load(from: weightsPath))
+  }
+}
+
+private final class NativeSession: TeacherSession {
+  private let model: Model
+
+  init(model: Model) { self.model = model }
+
+  func logits(of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>) throws {
+    let output = model.network.infer(model.inputBatch(of: batch))
+    output.withValues { values in
+      for i in 0..<values.count { logits[i] = values[i] }
+    }
+  }
+}
+
+extension LayerShape {
+  /// The network input that holds a sample of this shape.
+  public init(_ shape: SampleShape) {
+    switch shape {
+    case .image(let height, let width, let channels):
+      self.init(height: height, width: width, channels: channels)
+    case .features(let width):
+      self.init(features: width)
+    }
+  }
+}
+
+extension Model {
+  /// Normalises views into the network's input batch.
+  public func inputBatch(of views: borrowing ViewBatch) -> Tensor {
+    let input = network.inputBatch(count: views.count)
+    input.withMutableValues { values in
+      switch views.shape {
+      case .image: normalisation.apply(views.pixels.span.extracting(0..<values.count), into: &values)
+      case .features: normalisation.apply(views.features.span.extracting(0..<values.count), into: &values)
+      }
+    }
+    return input
+  }
+}
+
+/// Opens the teacher that a configuration file describes (`schemas/teacher.schema.json`).
+///
+/// - Throws: `Problem` naming the file and what is wrong with it.
+public func openTeacher(configuration path: String, inputShape: SampleShape) throws -> any Teacher {
+  let configuration = try Schemas.load(yamlAt: path, as: .teacher)
+  let weights = Files.path(configuration["weights"]?.string ?? "", relativeTo: path)
+  return try NativeTeacher(
+    weightsPath: weights, batchSize: configuration["batch"]?.integer ?? 64, inputShape: inputShape)
+}
