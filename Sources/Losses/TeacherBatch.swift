@@ -30,15 +30,25 @@ public struct TeacherBatch: Sendable {
   /// log(tail mass / head mass) at each planned temperature [B, tailTemperatures.count];
   /// empty when k == C (there is no tail).
   public var logTailRatios: [Float]
+  /// Whether the mean tail gap of every record is kept.
+  public let hasMeanTailGaps: Bool
+  /// The mean over the tail classes of their gap to the largest logit [B]; empty unless kept.
+  public var meanTailGaps: [Float]
 
   /// Makes a batch of `count` zeroed rows.
   ///
-  /// - Precondition: 1 <= k <= classes, and temperatures are given exactly when k < classes.
-  public init(classes: Int, k: Int, tailTemperatures: [Float], count: Int) {
+  /// - Precondition: 1 <= k <= classes; temperatures are given exactly when k < classes, and are
+  ///   positive, finite and ascending.
+  public init(
+    classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false
+  ) {
     precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
     precondition(
       k < classes ? !tailTemperatures.isEmpty : tailTemperatures.isEmpty,
       "tail temperatures belong to k < classes: k = \(k), classes = \(classes)")
+    precondition(
+      zip([0] + tailTemperatures, tailTemperatures + [.infinity]).allSatisfy { $0 < $1 },
+      "tail temperatures must be positive, finite and ascending: \(tailTemperatures)")
     self.classes = classes
     self.k = k
     self.tailTemperatures = tailTemperatures
@@ -50,6 +60,8 @@ public struct TeacherBatch: Sendable {
     labelGaps = []
     labelRanks = []
     logTailRatios = []
+    hasMeanTailGaps = meanTailGaps
+    self.meanTailGaps = []
     resize(to: count)
   }
 
@@ -69,6 +81,7 @@ public struct TeacherBatch: Sendable {
     fit(&labelGaps, newCount, 0)
     fit(&labelRanks, newCount, 0)
     fit(&logTailRatios, newCount * tailTemperatures.count, 0)
+    fit(&meanTailGaps, hasMeanTailGaps ? newCount : 0, 0)
     count = newCount
   }
 
@@ -82,6 +95,7 @@ public struct TeacherBatch: Sendable {
     labels[row] = other.labels[source]
     labelGaps[row] = other.labelGaps[source]
     labelRanks[row] = other.labelRanks[source]
+    if hasMeanTailGaps { meanTailGaps[row] = other.meanTailGaps[source] }
     let temperatures = tailTemperatures.count
     for t in 0..<temperatures {
       logTailRatios[row * temperatures + t] = other.logTailRatios[source * temperatures + t]
