@@ -86,6 +86,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(name: "logitcache", dependencies: ["Commands"], swiftSettings: settings),
+    .executableTarget(
+      name: "benchmarks",
+      dependencies: [
+        "Basics", "BLAS", "Pipelines",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Benchmarks/Sources", swiftSettings: settings),
 
     room("TestSupport", ["Basics"]),
     tests(of: "Basics", ["Basics"]),

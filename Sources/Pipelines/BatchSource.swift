@@ -46,7 +46,7 @@ struct BatchSource {
       fill: { index, batch in
         let count = min(batchSize, dataSet.count - index * batchSize)
         try cursor.take(count, into: &batch)
-        augmenter.render(samples: batch.samples, view: view, into: &batch.views)
+        augmenter.render(samples: batch.samples[...], view: view, into: &batch.views)
         fillLabels(of: &batch)
       })
   }

@@ -211,7 +211,7 @@ private func openSource(
       throw Problem(
         .usage, "loss '\(plan.loss)' compares with a teacher: name a cache with --cache")
     }
-    let recipe = try plan.recipe.map { try Recipe.load($0) } ?? Recipe.identity
+    let recipe = try plan.recipe.map { try Recipe(contentsOf: $0) } ?? Recipe.identity
     return BatchSource(
       dataSet: dataSet,
       augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),

@@ -1,0 +1,198 @@
+public import Basics
+import DataSets
+import Foundation
+import LogitCache
+import Teachers
+import Views
+
+/// What `precompute` was asked to do.
+public struct PrecomputeJob: Sendable {
+  /// The data set: a preset or a data set file.
+  public var data: String
+  /// The teacher's configuration file.
+  public var teacher: String
+  /// The recipe file; `nil` for plain pictures.
+  public var recipe: String?
+  /// Views of every sample.
+  public var views: Int
+  /// The seed of the views.
+  public var seed: UInt64
+  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20.
+  public var k: Int?
+  /// The cache's folder.
+  public var cache: String
+  /// Blocks worked on at once.
+  public var threads: Int
+  /// Seconds of work between commits.
+  public var commitSeconds: Double
+
+  /// All settings.
+  public init(
+    data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
+    cache: String, threads: Int, commitSeconds: Double
+  ) {
+    self.data = data
+    self.teacher = teacher
+    self.recipe = recipe
+    self.views = views
+    self.seed = seed
+    self.k = k
+    self.cache = cache
+    self.threads = threads
+    self.commitSeconds = commitSeconds
+  }
+}
+
+/// What `precompute` did.
+public struct PrecomputeResult: Codable, Sendable {
+  /// The identity of the content.
+  public var cacheDigest: Digest
+  /// Records in the cache.
+  public var records: Int
+  /// Records that this call made; the others were there.
+  public var newRecords: Int
+  /// Wall time of this call.
+  public var seconds: Double
+}
+
+/// Runs the teacher over every view that the cache does not hold yet, then seals the cache.
+///
+/// - Throws: `Problem`: wrong input, a cache of other settings (untouched), a teacher that gives NaN, a
+///   full disk, or interruption; everything committed so far stays.
+public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
+  let clock = ContinuousClock()
+  let start = clock.now
+  let work = try BlockWork(job)
+  let writer = try CacheWriter(path: job.cache, manifest: work.manifest)
+  let missing = try writer.missingBlocks()
+  let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
+  if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
+  return PrecomputeResult(
+    cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
+    seconds: seconds(clock.now - start))
+}
+
+/// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
+/// this thread writes finished blocks in key order and commits every few seconds.
+private func writeBlocks(
+  _ keys: [BlockKey], _ work: BlockWork, _ writer: CacheWriter, _ job: PrecomputeJob
+) throws {
+  let clock = ContinuousClock()
+  let total = work.manifest.records
+  var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
+  var progress = ProgressLine("precompute", unit: "records", total: total, done: done)
+  var pending: [EncodedBlock] = []
+  var lastCommit = clock.now
+  func commit() throws {
+    try writer.append(pending)
+    pending.removeAll()
+    lastCommit = clock.now
+  }
+  let queue = OrderedResults<EncodedBlock>(count: keys.count, ahead: 2 * job.threads)
+  work.start(keys, threads: job.threads, into: queue)
+  defer { queue.cancel() }
+  do {
+    for key in keys {
+      if Interruption.isRequested { break }
+      pending.append(try queue.next())
+      done += work.manifest.samples(of: key).count
+      progress.update(done: done)
+      if seconds(clock.now - lastCommit) >= job.commitSeconds { try commit() }
+    }
+  } catch {
+    try commit()  // what was finished before the error is not lost
+    throw error
+  }
+  try commit()
+  progress.finish(done: done)
+  if done < total { throw Interruption.problem(after: "\(done) of \(total) records") }
+}
+
+/// Everything needed to make any block of a cache.
+private struct BlockWork: Sendable {
+  let manifest: Manifest
+  private let teacher: any Teacher
+  private let augmenter: Augmenter
+
+  init(_ job: PrecomputeJob) throws {
+    let dataSet = try openDataSet(job.data)
+    let recipe = try job.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
+    teacher = try openTeacher(configuration: job.teacher, inputShape: dataSet.shape)
+    let classes = dataSet.classNames.count
+    guard teacher.classes == classes else {
+      throw Problem(
+        .corrupt,
+        "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)")
+    }
+    let k = job.k ?? (classes <= 64 ? classes : 20)
+    guard (1...classes).contains(k) else {
+      throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
+    }
+    augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: job.seed)
+    manifest = Manifest(
+      dataSet: DataSetIdentity(
+        name: dataSet.name, fingerprint: dataSet.fingerprint, samples: dataSet.count,
+        classNames: dataSet.classNames),
+      recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
+      views: job.views, teacher: teacher.identity, encoding: Encoding(classes: classes, k: k))
+  }
+
+  /// Starts `threads` workers that take keys in order.
+  func start(_ keys: [BlockKey], threads: Int, into queue: OrderedResults<EncodedBlock>) {
+    for _ in 0..<min(threads, keys.count) {
+      let thread = Thread {
+        do {
+          let worker = try BlockWorker(manifest: manifest, teacher: teacher, augmenter: augmenter)
+          while let index = queue.claim() {
+            queue.deliver(try worker.makeBlock(keys[index]), at: index)
+          }
+        } catch {
+          queue.fail(error)
+        }
+      }
+      thread.stackSize = 8 << 20
+      thread.start()
+    }
+  }
+}
+
+/// One thread's teacher session and buffers.
+private final class BlockWorker {
+  private let manifest: Manifest
+  private let batchSize: Int
+  private let augmenter: Augmenter
+  private let session: any TeacherSession
+  private let encoder: BlockEncoder
+  private var views: ViewBatch
+  private var logits: [Float]
+
+  init(manifest: Manifest, teacher: any Teacher, augmenter: Augmenter) throws {
+    self.manifest = manifest
+    self.augmenter = augmenter
+    batchSize = teacher.batchSize
+    session = try teacher.makeSession()
+    encoder = try BlockEncoder(manifest)
+    views = augmenter.makeBatch()
+    logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
+  }
+
+  /// Batches start at the block's first sample and never cross its end: a block is always run in the
+  /// same batch shapes, so its bytes do not depend on who makes it, or when.
+  func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
+    let samples = manifest.samples(of: key)
+    let classes = manifest.encoding.classes
+    var pixels = DigestBuilder()
+    for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
+      let batch = first..<min(first + batchSize, samples.upperBound)
+      augmenter.render(samples: batch, view: key.view, into: &views)
+      views.appendTensors(to: &pixels)
+      let start = (first - samples.lowerBound) * classes
+      var rows = logits.mutableSpan
+      var target = rows._mutatingExtracting(start..<start + batch.count * classes)
+      try session.logits(of: views, into: &target)
+    }
+    return try encoder.encode(
+      logits: logits.span.extracting(0..<samples.count * classes),
+      labels: Array(augmenter.dataSet.labels[samples]), key: key, viewDigest: pixels.finish())
+  }
+}
