@@ -1,0 +1,55 @@
+public import Basics
+
+/// What one sample is made of.
+public enum SampleShape: Hashable, Sendable, CustomStringConvertible {
+  /// uint8 pixels, rows from the top, channels together (HWC).
+  case image(height: Int, width: Int, channels: Int)
+  /// Finite float32 numbers.
+  case features(width: Int)
+
+  /// Numbers per sample.
+  public var elementCount: Int {
+    switch self {
+    case .image(let height, let width, let channels): height * width * channels
+    case .features(let width): width
+    }
+  }
+
+  /// "28 x 28 x 1 pixels" or "64 features".
+  public var description: String {
+    switch self {
+    case .image(let height, let width, let channels): "\(height) x \(width) x \(channels) pixels"
+    case .features(let width): "\(width) features"
+    }
+  }
+}
+
+/// Labelled samples in a fixed order, all of one shape.
+///
+/// Samples are numbered 0..<count; that order, the labels and every pixel are part of what a cache
+/// belongs to, and `fingerprint` stands for them.
+public protocol DataSet: Sendable {
+  /// What people call it; not part of the fingerprint.
+  var name: String { get }
+  /// The number of samples, at least 1.
+  var count: Int { get }
+  /// The shape of every sample.
+  var shape: SampleShape { get }
+  /// One name per class; a label is an index into it.
+  var classNames: [String] { get }
+  /// One label per sample, each in 0..<classNames.count.
+  var labels: [Int32] { get }
+  /// SHA-256 over shape, count, class names, labels and all elements (docs/VIEWS.md, "Data sets");
+  /// the same for the same data, whatever files it came from.
+  var fingerprint: Digest { get }
+
+  /// Copies the pixels of a sample, HWC order.
+  ///
+  /// - Precondition: `shape` is an image, `sample` is in 0..<count, `pixels` has `elementCount`.
+  func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>)
+
+  /// Copies the features of a sample.
+  ///
+  /// - Precondition: `shape` is features, `sample` is in 0..<count, `features` has `elementCount`.
+  func copyFeatures(of sample: Int, into features: inout MutableSpan<Float>)
+}

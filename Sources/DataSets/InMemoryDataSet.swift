@@ -1,0 +1,162 @@
+public import Basics
+
+/// A data set whose samples all lie in memory.
+public struct InMemoryDataSet: DataSet {
+  /// The samples' elements, one after another.
+  public enum Elements: Sendable {
+    /// Pixels of images.
+    case pixels([UInt8])
+    /// Features.
+    case features([Float])
+  }
+
+  /// What people call it.
+  public let name: String
+  /// The shape of every sample.
+  public let shape: SampleShape
+  /// One name per class.
+  public let classNames: [String]
+  /// One label per sample.
+  public let labels: [Int32]
+  /// SHA-256 over shape, count, class names, labels and all elements.
+  public let fingerprint: Digest
+  private let elements: Elements
+
+  /// The number of samples.
+  public var count: Int { labels.count }
+
+  /// Joins samples and labels.
+  ///
+  /// - Parameters:
+  ///   - name: what people call it.
+  ///   - shape: the shape of every sample.
+  ///   - classNames: one name per class.
+  ///   - labels: one label per sample.
+  ///   - elements: sample after sample, of the kind that `shape` says.
+  /// - Throws: `Problem(.corrupt)` when there is no sample, a label is not a class, the numbers of
+  ///   samples and labels differ, or a feature is NaN or infinite.
+  public init(
+    name: String, shape: SampleShape, classNames: [String], labels: [Int32], elements: Elements
+  ) throws {
+    self.name = name
+    self.shape = shape
+    self.classNames = classNames
+    self.labels = labels
+    self.elements = elements
+    try check(name: name, shape: shape, elements, labels, classCount: classNames.count)
+    fingerprint = digest(of: shape, elements, labels, classNames)
+  }
+
+  /// The samples in `range`, renumbered from 0.
+  ///
+  /// - Throws: `Problem(.usage)` when the range is empty or reaches beyond the samples.
+  public func slice(_ range: Range<Int>, name: String) throws -> InMemoryDataSet {
+    guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
+      throw Problem(
+        .usage,
+        "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of "
+          + "\(self.name), which has \(count)")
+    }
+    let size = shape.elementCount
+    let part = range.lowerBound * size..<range.upperBound * size
+    let elements: Elements =
+      switch elements {
+      case .pixels(let pixels): .pixels(Array(pixels[part]))
+      case .features(let features): .features(Array(features[part]))
+      }
+    return try InMemoryDataSet(
+      name: name, shape: shape, classNames: classNames, labels: Array(labels[range]),
+      elements: elements)
+  }
+
+  /// Copies the pixels of a sample, HWC order.
+  public func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>) {
+    guard case .pixels(let all) = elements else {
+      preconditionFailure("\(name) has features, not pixels")
+    }
+    copy(all, sample, into: &pixels)
+  }
+
+  /// Copies the features of a sample.
+  public func copyFeatures(of sample: Int, into features: inout MutableSpan<Float>) {
+    guard case .features(let all) = elements else {
+      preconditionFailure("\(name) has pixels, not features")
+    }
+    copy(all, sample, into: &features)
+  }
+
+  @inline(__always)
+  private func copy<Element: BitwiseCopyable>(
+    _ all: [Element], _ sample: Int, into destination: inout MutableSpan<Element>
+  ) {
+    let size = shape.elementCount
+    precondition(labels.indices.contains(sample), "sample \(sample) of \(count)")
+    precondition(destination.count == size, "room for \(destination.count) of \(size) elements")
+    let source = all.span.extracting(sample * size..<(sample + 1) * size)
+    for index in 0..<size { destination[unchecked: index] = source[unchecked: index] }
+  }
+}
+
+private func check(
+  name: String, shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
+  classCount: Int
+) throws {
+  guard shape.elementCount > 0, !labels.isEmpty, classCount > 0 else {
+    throw Problem(
+      .corrupt, "\(name) is empty: \(labels.count) samples of \(shape), \(classCount) classes")
+  }
+  let found =
+    switch elements {
+    case .pixels(let pixels): pixels.count
+    case .features(let features): features.count
+    }
+  guard found == labels.count * shape.elementCount else {
+    throw Problem(
+      .corrupt,
+      "\(name) has \(labels.count) labels but \(found / shape.elementCount) samples of \(shape)")
+  }
+  if let sample = labels.firstIndex(where: { !(0..<classCount).contains(Int($0)) }) {
+    throw Problem(
+      .corrupt,
+      "\(name): sample \(sample) has the label \(labels[sample]), but there are \(classCount) "
+        + "classes, 0 to \(classCount - 1)")
+  }
+  guard case .features(let features) = elements else { return }
+  if let index = features.firstIndex(where: { !$0.isFinite }) {
+    let width = shape.elementCount
+    throw Problem(
+      .corrupt,
+      "\(name): feature \(index % width) of sample \(index / width) is \(features[index]); "
+        + "every feature must be a finite number")
+  }
+}
+
+/// The fingerprint, byte for byte as docs/VIEWS.md ("Data sets") says.
+private func digest(
+  of shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
+  _ classNames: [String]
+) -> Digest {
+  var builder = DigestBuilder()
+  builder.append("logitcache data set 1\n")
+  switch shape {
+  case .image(let height, let width, let channels):
+    builder.append("image\n")
+    for length in [height, width, channels] { builder.append(UInt64(length)) }
+  case .features(let width):
+    builder.append("features\n")
+    builder.append(UInt64(width))
+  }
+  builder.append(UInt64(labels.count))
+  builder.append(UInt64(classNames.count))
+  for name in classNames {
+    builder.append(UInt64(name.utf8.count))
+    builder.append(name)
+  }
+  labels.map(\.littleEndian).withUnsafeBytes { builder.append($0) }
+  switch elements {
+  case .pixels(let pixels): builder.append(pixels)
+  case .features(let features):
+    features.map(\.bitPattern.littleEndian).withUnsafeBytes { builder.append($0) }
+  }
+  return builder.finish()
+}

@@ -1,0 +1,144 @@
+public import Basics
+public import DataSets
+
+/// Makes views: `(data set, recipe, seed, sample, view)` fixes every byte.
+///
+/// It holds no state, so views can be made in any order, on any thread, on any machine, and made
+/// again years later; docs/VIEWS.md says how, exactly enough to write it anew.
+public struct Augmenter: Sendable {
+  /// Where samples come from.
+  public let dataSet: any DataSet
+  /// What is done to them.
+  public let recipe: Recipe
+  /// Decides every random choice, together with sample and view.
+  public let seed: UInt64
+
+  /// Longest side of an image, in pixels; keeps all arithmetic inside 64 bits.
+  public static let largestSide = 4096
+
+  /// Joins a data set, a recipe and a seed.
+  ///
+  /// - Throws: `Problem(.configuration)` when the recipe cannot be applied to such samples.
+  public init(dataSet: any DataSet, recipe: Recipe, seed: UInt64) throws {
+    if case .features = dataSet.shape, !recipe.operations.isEmpty {
+      throw Problem(
+        .configuration,
+        "\(dataSet.name) has \(dataSet.shape), but the recipe has operations on images; "
+          + "use a recipe without operations")
+    }
+    if case .image(let height, let width, _) = dataSet.shape,
+      max(height, width) > Augmenter.largestSide
+    {
+      throw Problem(
+        .configuration,
+        "\(dataSet.name) has images of \(dataSet.shape); sides up to \(Augmenter.largestSide) "
+          + "can be augmented")
+    }
+    guard dataSet.count <= Int(Int32.max) else {
+      throw Problem(
+        .configuration, "\(dataSet.name) has \(dataSet.count) samples, the limit is \(Int32.max)")
+    }
+    self.dataSet = dataSet
+    self.recipe = recipe
+    self.seed = seed
+  }
+
+  /// An empty batch of the right shape.
+  public func makeBatch() -> ViewBatch { ViewBatch(shape: dataSet.shape) }
+
+  /// Renders one view of each of some consecutive samples.
+  ///
+  /// - Precondition: samples are in 0..<dataSet.count, 0 <= view < 2^32, the batch has the data
+  ///   set's shape.
+  public func render(samples: Range<Int>, view: Int, into batch: inout ViewBatch) {
+    renderEach(samples, view: view, into: &batch)
+  }
+
+  /// Renders one view of each of some samples, in the order given.
+  ///
+  /// - Precondition: samples are in 0..<dataSet.count, 0 <= view < 2^32, the batch has the data
+  ///   set's shape.
+  public func render(samples: ArraySlice<Int>, view: Int, into batch: inout ViewBatch) {
+    renderEach(samples, view: view, into: &batch)
+  }
+
+  /// The digest of the exact tensors of some views: what a cache stores and a trainer rechecks.
+  public func digest(samples: Range<Int>, view: Int) -> Digest {
+    var builder = DigestBuilder()
+    var batch = makeBatch()
+    for start in stride(from: samples.lowerBound, to: samples.upperBound, by: 256) {
+      render(samples: start..<min(start + 256, samples.upperBound), view: view, into: &batch)
+      batch.appendTensors(to: &builder)
+    }
+    return builder.finish()
+  }
+
+  private func renderEach(
+    _ samples: some Collection<Int>, view: Int, into batch: inout ViewBatch
+  ) {
+    precondition(
+      batch.shape == dataSet.shape, "a batch of \(batch.shape) for samples of \(dataSet.shape)")
+    batch.resize(to: samples.count)
+    for (index, sample) in samples.enumerated() {
+      switch dataSet.shape {
+      case .image: renderImage(sample, view, at: index, in: &batch)
+      case .features: copyFeatures(sample, at: index, in: &batch)
+      }
+    }
+  }
+
+  private func renderImage(_ sample: Int, _ view: Int, at index: Int, in batch: inout ViewBatch) {
+    render(sample, view, into: &batch.own)
+    let (partner, share) = mix(sample, view, &batch.own, &batch.partner)
+    batch.takeImage(at: index, partner: partner, share: share)
+  }
+
+  /// Applies all operations but a mixing one.
+  private func render(_ sample: Int, _ view: Int, into canvas: inout Canvas) {
+    do {
+      var pixels = canvas.image.mutableSpan
+      dataSet.copyPixels(of: sample, into: &pixels)
+    }
+    for (index, operation) in recipe.operations.enumerated() where !operation.mixes {
+      var draws = Draws(seed: seed, sample: sample, view: view, operation: index)
+      canvas.apply(operation, &draws)
+    }
+  }
+
+  /// Applies the mixing operation, which is the last, if there is one and it happens.
+  ///
+  /// - Returns: the sample mixed in (or the sample itself) and the own share in 65536ths.
+  private func mix(
+    _ sample: Int, _ view: Int, _ own: inout Canvas, _ other: inout Canvas
+  ) -> (partner: Int, share: Int) {
+    guard let last = recipe.operations.last else { return (sample, 65536) }
+    var draws = Draws(
+      seed: seed, sample: sample, view: view, operation: recipe.operations.count - 1)
+    switch last {
+    case .mixup(let probability, let share) where draws.happens(probability):
+      let partner = partner(of: sample, &draws)
+      render(partner, view, into: &other)
+      return (partner, own.mixup(other, share: share, &draws))
+    case .cutmix(let probability, let area) where draws.happens(probability):
+      let partner = partner(of: sample, &draws)
+      render(partner, view, into: &other)
+      return (partner, own.cutmix(other, area: area, &draws))
+    default: return (sample, 65536)
+    }
+  }
+
+  /// Any other sample, all equally likely; the sample itself when there is no other.
+  private func partner(of sample: Int, _ draws: inout Draws) -> Int {
+    let drawn = draws.below(max(1, dataSet.count - 1))
+    return dataSet.count == 1 || drawn < sample ? drawn : drawn + 1
+  }
+
+  private func copyFeatures(_ sample: Int, at index: Int, in batch: inout ViewBatch) {
+    let size = dataSet.shape.elementCount
+    var all = batch.features.mutableSpan
+    var features = all._mutatingExtracting(index * size..<(index + 1) * size)
+    dataSet.copyFeatures(of: sample, into: &features)
+    batch.partners[index] = Int32(sample)
+    batch.ownShares[index] = 1
+  }
+}

@@ -1,0 +1,323 @@
+"""Makes the golden views beside this file, following docs/VIEWS.md in plain Python integers."""
+
+import hashlib
+import json
+import math
+import pathlib
+import struct
+
+ONE = 65536
+
+
+# Random words
+
+def philox(counter, key):
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        left, right = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(right >> 32) ^ c[1] ^ k[0], right & 0xFFFFFFFF,
+             (left >> 32) ^ c[3] ^ k[1], left & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+class Draws:
+    def __init__(self, seed, sample, view, operation):
+        self.key = (seed & 0xFFFFFFFF, seed >> 32)
+        self.counter = (sample, view, operation)
+        self.used = 0
+
+    def next(self):
+        block, word = divmod(self.used, 4)
+        self.used += 1
+        return philox((*self.counter, block), self.key)[word]
+
+    def below(self, bound):
+        return (self.next() * bound) >> 32
+
+    def between(self, least, greatest):
+        return least + self.below(greatest - least + 1)
+
+    def happens(self, parts):
+        return self.next() >> 16 < parts
+
+
+# Trigonometry
+
+ARCS = [
+    536870912, 316933406, 167458907, 85004756, 42667331, 21354465, 10679838, 5340245, 2670163,
+    1335087, 667544, 333772, 166886, 83443, 41722, 20861, 10430, 5215, 2608, 1304, 652, 326, 163,
+    81, 41, 20, 10, 5, 3, 1]
+
+
+def sine_and_cosine(turns):
+    turned = abs(turns) > 1 << 30
+    if turned:
+        turns += -(1 << 31) if turns > 0 else 1 << 31
+    x, y = 652032874, 0
+    for step, arc in enumerate(ARCS):
+        if turns >= 0:
+            x, y, turns = x - (y >> step), y + (x >> step), turns - arc
+        else:
+            x, y, turns = x + (y >> step), y - (x >> step), turns + arc
+    return (-y, -x) if turned else (y, x)
+
+
+def tangent(turns):
+    sine, cosine = sine_and_cosine(abs(turns))
+    value = ((sine << 16) + cosine // 2) // cosine
+    return -value if turns < 0 else value
+
+
+# Operations: image[y][x][channel] -> image
+
+def size(image):
+    return len(image), len(image[0]), len(image[0][0])
+
+
+def each(image, new):
+    height, width, channels = size(image)
+    return [[[new(y, x, c) for c in range(channels)] for x in range(width)] for y in range(height)]
+
+
+def pixel(image, y, x, c, fill):
+    height, width, _ = size(image)
+    return image[y][x][c] if 0 <= y < height and 0 <= x < width else fill
+
+
+def pad_crop(image, op, draws):
+    pad = op["pad"]
+    down, right = draws.between(-pad, pad), draws.between(-pad, pad)
+    return each(image, lambda y, x, c: pixel(image, y + down, x + right, c, op["fill"]))
+
+
+def flip(image, op, draws):
+    if not draws.happens(op["probability"]):
+        return image
+    return [row[::-1] for row in image]
+
+
+def affine(image, op, draws):
+    height, width, _ = size(image)
+    turns = lambda parts: (parts * 64 + 45) // 90
+    a, s = turns(op["degrees"]), turns(op["shear"])
+    t = op["translate"]
+    angle = draws.between(-a, a)
+    right = draws.between(-t * width, t * width)
+    down = draws.between(-t * height, t * height)
+    scale = draws.between(*op["scale"])
+    shear = draws.between(-s, s)
+    sine, cosine = ((v + 8192) >> 14 for v in sine_and_cosine(angle << 8))
+    tan = tangent(shear << 8)
+    product = lambda p, q: (p * q + 32768) >> 16
+    inverse = ((1 << 32) + scale // 2) // scale
+    xx = product(inverse, cosine + product(tan, sine))
+    xy = product(inverse, sine - product(tan, cosine))
+    yx, yy = product(inverse, -sine), product(inverse, cosine)
+    cx, cy = (width - 1) << 15, (height - 1) << 15
+
+    def value(y, x, c):
+        dx, dy = (x << 16) - cx - right, (y << 16) - cy - down
+        px = cx + ((xx * dx + xy * dy + 32768) >> 16)
+        py = cy + ((yx * dx + yy * dy + 32768) >> 16)
+        qx, qy = (px + 128) >> 8, (py + 128) >> 8
+        (column, fx), (row, fy) = divmod(qx, 256), divmod(qy, 256)
+        tap = lambda i, j: pixel(image, row + i, column + j, c, op["fill"])
+        top = tap(0, 0) * (256 - fx) + tap(0, 1) * fx
+        bottom = tap(1, 0) * (256 - fx) + tap(1, 1) * fx
+        return (top * (256 - fy) + bottom * fy + 32768) >> 16
+
+    return each(image, value)
+
+
+def stretch(image, center, factor):
+    return each(image, lambda y, x, c: min(255, max(
+        0, center + (((image[y][x][c] - center) * factor + 32768) >> 16))))
+
+
+def brightness(image, op, draws):
+    return stretch(image, 0, draws.between(ONE - op["amount"], ONE + op["amount"]))
+
+
+def contrast(image, op, draws):
+    values = [v for row in image for p in row for v in p]
+    mean = (sum(values) + len(values) // 2) // len(values)
+    return stretch(image, mean, draws.between(ONE - op["amount"], ONE + op["amount"]))
+
+
+def inside(part, y, x):
+    top, left, height, width = part
+    return top <= y < top + height and left <= x < left + width
+
+
+def erase(image, op, draws):
+    if not draws.happens(op["probability"]):
+        return image
+    height, width, _ = size(image)
+    part = draws.between(*op["area"])
+    aspect = draws.between(ONE, op["aspect"])
+    upright = draws.next() >> 31 == 1
+    area = part * height * width
+    root = math.isqrt(area * aspect)
+    longer = max(1, (root + 32768) >> 16)
+    shorter = max(1, (area + root // 2) // max(1, root))
+    h = min(height, longer if upright else shorter)
+    w = min(width, shorter if upright else longer)
+    top = draws.below(height - h + 1)
+    left = draws.below(width - w + 1)
+    box = (top, left, h, w)
+    return each(image, lambda y, x, c: op["fill"] if inside(box, y, x) else image[y][x][c])
+
+
+def mixup(image, other, op, draws):
+    share = draws.between(*op["share"])
+    return each(image, lambda y, x, c: (
+        image[y][x][c] * share + other[y][x][c] * (ONE - share) + 32768) >> 16), share
+
+
+def cutmix(image, other, op, draws):
+    height, width, _ = size(image)
+    root = math.isqrt(draws.between(*op["area"]) << 16)
+    h, w = (height * root + 32768) >> 16, (width * root + 32768) >> 16
+    top = draws.below(height - h + 1)
+    left = draws.below(width - w + 1)
+    box = (top, left, h, w)
+    total = height * width
+    share = ((total - h * w) * ONE + total // 2) // total
+    return each(image, lambda y, x, c: (
+        other if inside(box, y, x) else image)[y][x][c]), share
+
+
+PLAIN = {"pad-crop": pad_crop, "flip": flip, "affine": affine, "brightness": brightness,
+         "contrast": contrast, "erase": erase}
+MIXING = {"mixup": mixup, "cutmix": cutmix}
+DEFAULTS = {
+    "pad-crop": {"fill": 0},
+    "flip": {"probability": 0.5},
+    "affine": {"degrees": 0, "translate": 0, "scale": [1, 1], "shear": 0, "fill": 0},
+    "brightness": {}, "contrast": {},
+    "erase": {"probability": 0.5, "area": [0.02, 0.33], "aspect": 3.3, "fill": 0},
+    "mixup": {"probability": 1, "share": [0.5, 1]},
+    "cutmix": {"probability": 1, "area": [0, 0.5]},
+}
+WHOLE = {"op", "pad", "fill"}
+
+
+def held(value):
+    """A number in 65536ths, the nearest, halves up."""
+    if isinstance(value, list):
+        return [held(v) for v in value]
+    return math.floor(value * ONE + 0.5)
+
+
+def resolve(recipe):
+    """Operations with defaults written out and fractions in 65536ths."""
+    full = [{**DEFAULTS[op["op"]], **op} for op in recipe["operations"]]
+    return [{k: v if k in WHOLE else held(v) for k, v in op.items()} for op in full]
+
+
+def recipe_digest(operations):
+    def text(value):
+        return [text(v) for v in value] if isinstance(value, list) else f"{value}/65536"
+    full = [{k: v if k in WHOLE else text(v) for k, v in op.items()} for op in operations]
+    document = {"version": 1, "operations": full}
+    return hashlib.sha256(
+        json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class Images:
+    """The test images described in README.md."""
+
+    def __init__(self, height, width, channels, count):
+        self.shape, self.count = (height, width, channels), count
+
+    def bytes(self, s):
+        height, width, channels = self.shape
+        return bytes(((i * i * 40503 + i * 2654435761 + s * 97643 * (i + 7)) >> 16) & 255
+                     for i in range(height * width * channels))
+
+    def image(self, s):
+        height, width, channels = self.shape
+        flat = iter(self.bytes(s))
+        return [[[next(flat) for _ in range(channels)] for _ in range(width)]
+                for _ in range(height)]
+
+    def fingerprint(self):
+        h = hashlib.sha256(b"logitcache data set 1\nimage\n")
+        h.update(struct.pack("<3Q", *self.shape))
+        h.update(struct.pack("<2Q", self.count, 3))
+        for name in (b"a", b"b", b"c"):
+            h.update(struct.pack("<Q", len(name)) + name)
+        for s in range(self.count):
+            h.update(struct.pack("<i", s % 3))
+        for s in range(self.count):
+            h.update(self.bytes(s))
+        return h.hexdigest()
+
+
+def plain_view(images, operations, seed, sample, view):
+    image = images.image(sample)
+    for index, op in enumerate(operations):
+        if op["op"] in PLAIN:
+            image = PLAIN[op["op"]](image, op, Draws(seed, sample, view, index))
+    return image
+
+
+def render(images, operations, seed, sample, view):
+    """One view: pixels, partner, own share in 65536ths."""
+    image = plain_view(images, operations, seed, sample, view)
+    partner, share = sample, ONE
+    if operations and operations[-1]["op"] in MIXING:
+        op = operations[-1]
+        draws = Draws(seed, sample, view, len(operations) - 1)
+        if draws.happens(op["probability"]):
+            drawn = draws.below(max(1, images.count - 1))
+            partner = drawn if images.count == 1 or drawn < sample else drawn + 1
+            other = plain_view(images, operations, seed, partner, view)
+            image, share = MIXING[op["op"]](image, other, op, draws)
+    return bytes(v for row in image for p in row for v in p), partner, share
+
+
+def golden(name, recipe, seed, shape, count):
+    images, operations = Images(*shape, count), resolve(recipe)
+    views, digest = [], hashlib.sha256()
+    for view in (0, 1, 4_000_000_000):
+        for sample in range(count):
+            pixels, partner, share = render(images, operations, seed, sample, view)
+            views.append({"sample": sample, "view": view, "pixels": pixels.hex(),
+                          "partner": partner, "share": share})
+            if view == 0:
+                digest.update(pixels + struct.pack("<if", partner, share / ONE))
+    document = {"recipe": recipe, "seed": str(seed), "shape": shape, "count": count,
+                "recipeDigest": recipe_digest(operations), "fingerprint": images.fingerprint(),
+                "digest": digest.hexdigest(), "views": views}
+    path = pathlib.Path(__file__).parent / f"{name}.json"
+    assert not path.exists(), f"{path} exists; golden files are never rewritten"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def recipe(*operations):
+    return {"version": 1, "operations": list(operations)}
+
+
+if __name__ == "__main__":
+    golden("identity", recipe(), 1, [3, 4, 1], 2)
+    golden("pad-crop", recipe({"op": "pad-crop", "pad": 3, "fill": 9}), 2, [5, 6, 2], 4)
+    golden("flip", recipe({"op": "flip"}), 2**64 - 1, [4, 5, 3], 4)
+    golden("affine", recipe(
+        {"op": "affine", "degrees": 30, "translate": 0.125, "scale": [0.8, 1.3], "shear": 12.5,
+         "fill": 77}), 0x0123456789ABCDEF, [7, 8, 2], 4)
+    golden("affine-half-turn", recipe(
+        {"op": "affine", "degrees": 180, "scale": [0.0625, 16], "shear": 45}), 5, [6, 5, 1], 6)
+    golden("brightness", recipe({"op": "brightness", "amount": 1}), 6, [5, 5, 1], 4)
+    golden("contrast", recipe({"op": "contrast", "amount": 0.7}), 7, [5, 4, 3], 4)
+    golden("erase", recipe(
+        {"op": "erase", "probability": 0.8, "area": [0.1, 0.6], "aspect": 4, "fill": 200}),
+        8, [8, 7, 1], 6)
+    golden("mixup", recipe({"op": "mixup", "probability": 0.75, "share": [0, 1]}), 9, [4, 4, 2], 5)
+    golden("cutmix", recipe({"op": "cutmix", "area": [0.05, 0.9]}), 10, [7, 6, 1], 6)
+    golden("everything", recipe(
+        {"op": "pad-crop", "pad": 1}, {"op": "flip"},
+        {"op": "affine", "degrees": 15, "translate": 0.1, "scale": [0.9, 1.1], "shear": 5},
+        {"op": "brightness", "amount": 0.3}, {"op": "contrast", "amount": 0.3}, {"op": "erase"},
+        {"op": "cutmix", "probability": 0.5}), 2**63 + 11, [8, 8, 3], 5)

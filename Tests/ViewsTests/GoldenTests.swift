@@ -1,0 +1,52 @@
+import Basics
+import DataSets
+import Foundation
+import Testing
+import Views
+
+/// Views made by a second implementation (Golden/generate.py), byte for byte.
+@Suite struct GoldenTests {
+  @Test(arguments: [
+    "identity", "pad-crop", "flip", "affine", "affine-half-turn", "brightness", "contrast", "erase",
+    "mixup", "cutmix", "everything",
+  ])
+  func `views equal the golden ones`(name: String) throws {
+    let path = try #require(Bundle.module.path(forResource: "Golden/\(name)", ofType: "json"))
+    let golden = try JSONDecoder().decode(Golden.self, from: Data(try Files.read(path)))
+    let recipe = try Recipe(golden.recipe, source: path)
+    #expect(recipe.digest.description == golden.recipeDigest)
+    let dataSet = try testImages(
+      golden.shape[0], golden.shape[1], golden.shape[2], count: golden.count)
+    #expect(dataSet.fingerprint.description == golden.fingerprint)
+    let seed = try #require(UInt64(golden.seed))
+    let augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: seed)
+    var batch = augmenter.makeBatch()
+    for expected in golden.views {
+      augmenter.render(samples: [expected.sample], view: expected.view, into: &batch)
+      let place = "sample \(expected.sample), view \(expected.view)" as Comment
+      #expect(hexadecimal(batch.pixels) == expected.pixels, place)
+      #expect(batch.partners == [expected.partner], place)
+      #expect(batch.ownShares == [Float(expected.share) / 65536], place)
+    }
+    #expect(augmenter.digest(samples: 0..<golden.count, view: 0).description == golden.digest)
+  }
+}
+
+private struct Golden: Decodable {
+  var recipe: JSONValue
+  var seed: String
+  var shape: [Int]
+  var count: Int
+  var recipeDigest: String
+  var fingerprint: String
+  var digest: String
+  var views: [View]
+
+  struct View: Decodable {
+    var sample: Int
+    var view: Int
+    var pixels: String
+    var partner: Int32
+    var share: Int
+  }
+}
