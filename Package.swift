@@ -71,7 +71,7 @@ let package = Package(
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
     room("Teachers", ["Arrays", "Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
-    room("Reports", ["Basics", "LogitCache", "Losses"]),
+    room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
       [

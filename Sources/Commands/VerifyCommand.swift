@@ -17,7 +17,7 @@ struct VerifyCommand: ParsableCommand {
 
   func run() throws {
     var progress: ProgressLine?
-    let report = try verify(path: cache) { done, total in
+    let report = try verifyCache(path: cache) { done, total in
       if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
       progress?.update(done: done)
     }

@@ -54,14 +54,14 @@ struct BatchSource {
   private func emptyBatch() -> TrainingBatch {
     TrainingBatch(
       views: ViewBatch(shape: dataSet.shape),
-      teacher: needsTeacher ? cache?.emptyBatch() : nil)
+      teacher: needsTeacher ? cache?.makeBatch() : nil)
   }
 
   private func fillLabels(of batch: inout TrainingBatch) {
     batch.labels.removeAll(keepingCapacity: true)
     batch.partnerLabels.removeAll(keepingCapacity: true)
     for sample in batch.samples { batch.labels.append(dataSet.labels[sample]) }
-    guard augmenter.recipe.mixesSamples else { return }
+    guard augmenter.recipe.operations.contains(where: \.mixes) else { return }
     for partner in batch.views.partners.prefix(batch.count) {
       batch.partnerLabels.append(dataSet.labels[Int(partner)])
     }
@@ -76,7 +76,6 @@ private final class Cursor {
   private var windows: [EpochOrder.Window]
   private var next = 0
   private var blocks: [TeacherBatch] = []
-  private var decoder: BlockDecoder?
 
   init(order: EpochOrder, view: Int, cache: CacheReader?) {
     self.order = order
@@ -105,8 +104,8 @@ private final class Cursor {
   private func decodeWindow() throws {
     guard let cache, let window = windows.last else { return }
     for (index, block) in window.blocks.enumerated() {
-      if index == blocks.count { blocks.append(cache.emptyBatch()) }
-      try cache.decode(BlockKey(view: view, block: block), into: &blocks[index])
+      if index == blocks.count { blocks.append(cache.makeBatch()) }
+      try cache.decode(view: view, block: block, into: &blocks[index])
     }
   }
 }

@@ -1,7 +1,8 @@
 import DataSets
 import LogitCache
-public import Basics
-public import Networks
+import Losses
+import Basics
+import Networks
 import Teachers
 import Views
 
@@ -93,7 +94,7 @@ private func share(_ count: Int, of dataSet: any DataSet) -> Double {
 /// The teacher's first choice for every sample of view 0.
 private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> [Int32] {
   let cache = try CacheReader(path: path)
-  let augmenter = try matchingAugmenter(for: cache, dataSet, at: path)
+  let augmenter = try matchingAugmenter(for: cache, dataSet)
   guard augmenter.recipe == .identity else {
     throw Problem(
       .corrupt,
@@ -101,9 +102,9 @@ private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> 
     )
   }
   var classes: [Int32] = []
-  var block = cache.emptyBatch()
+  var block = cache.makeBatch()
   for key in cache.manifest.blockKeys where key.view == 0 {
-    try cache.decode(key, into: &block)
+    try cache.decode(view: 0, block: key.block, into: &block)
     for row in 0..<block.count { classes.append(block.classIDs[row * block.k]) }
   }
   return classes

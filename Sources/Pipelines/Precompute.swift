@@ -1,4 +1,4 @@
-public import Basics
+import Basics
 import DataSets
 import Foundation
 import LogitCache
@@ -64,7 +64,7 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let start = clock.now
   let work = try BlockWork(job)
   let writer = try CacheWriter(path: job.cache, manifest: work.manifest)
-  let missing = try writer.missingBlocks()
+  let missing = writer.missingBlocks()
   let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
   return PrecomputeResult(
@@ -171,7 +171,7 @@ private final class BlockWorker {
     self.augmenter = augmenter
     batchSize = teacher.batchSize
     session = try teacher.makeSession()
-    encoder = try BlockEncoder(manifest)
+    encoder = try BlockEncoder(manifest: manifest)
     views = augmenter.makeBatch()
     logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
   }
@@ -193,6 +193,7 @@ private final class BlockWorker {
     }
     return try encoder.encode(
       logits: logits.span.extracting(0..<samples.count * classes),
-      labels: Array(augmenter.dataSet.labels[samples]), key: key, viewDigest: pixels.finish())
+      labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
+      firstSample: samples.lowerBound, viewDigest: pixels.finish())
   }
 }

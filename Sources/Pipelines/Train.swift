@@ -1,10 +1,11 @@
-public import Basics
+import Basics
 import DataSets
 import LogitCache
-import Losses
-public import Networks
-import Views
 import Foundation
+import Losses
+import Networks
+import Teachers
+import Views
 
 /// How a training run is carried out; nothing here changes its result.
 public struct TrainingOptions: Sendable {
@@ -54,7 +55,7 @@ public struct EpochMetrics: Codable, Sendable {
 /// - Throws: `Problem`: a view that the cache does not know, another plan's checkpoint, a loss that the
 ///   cache cannot serve, losses that are not finite, interruption.
 public func train(_ plan: TrainingPlan, _ options: TrainingOptions) throws -> [EpochMetrics] {
-  var run = try TrainingRun(plan, options)
+  let run = try TrainingRun(plan, options)
   try run.resume()
   while run.epochsDone < plan.epochs {
     let metrics = try run.trainOneEpoch()
@@ -74,7 +75,7 @@ private func describe(_ metrics: EpochMetrics, of epochs: Int) -> String {
 }
 
 /// A training run between two epochs.
-private struct TrainingRun: ~Copyable {
+private final class TrainingRun {
   let plan: TrainingPlan
   let options: TrainingOptions
   let source: BatchSource
@@ -82,7 +83,7 @@ private struct TrainingRun: ~Copyable {
   let model: Model
   let schedule: CosineSchedule
   let optimizer: StochasticGradientDescent
-  var evaluator: LossEvaluator
+  private var evaluator: LossEvaluator
   var epochsDone = 0
   var history: [EpochMetrics] = []
 
@@ -110,7 +111,7 @@ private struct TrainingRun: ~Copyable {
       k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)
   }
 
-  mutating func trainOneEpoch() throws -> EpochMetrics {
+  func trainOneEpoch() throws -> EpochMetrics {
     let clock = ContinuousClock()
     let start = clock.now
     let batches = source.batches(ofEpoch: epochsDone)
@@ -137,7 +138,7 @@ private struct TrainingRun: ~Copyable {
       seconds: elapsed)
   }
 
-  private mutating func evaluate(_ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor)
+  private func evaluate(_ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor)
     throws -> Double
   {
     let epoch = epochsDone
@@ -164,7 +165,7 @@ extension TrainingRun {
   private var modelPath: String { options.folder + "/model.safetensors" }
 
   /// Continues from the folder's checkpoint, if there is one of the same plan.
-  mutating func resume() throws {
+  func resume() throws {
     try Files.makeFolder(options.folder)
     guard Files.exists(checkpointPath) else { return }
     let checkpoint = try Checkpoint.read(checkpointPath)
@@ -190,7 +191,7 @@ extension TrainingRun {
   }
 
   /// Writes metrics, then the checkpoint that makes them final.
-  mutating func save(_ metrics: EpochMetrics) throws {
+  func save(_ metrics: EpochMetrics) throws {
     history.append(metrics)
     let lines = try history.map { try canonicalJSON($0) + "\n" }
     try Files.writeAtomically(lines.joined(), to: metricsPath)
@@ -221,9 +222,9 @@ private func openSource(
     throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
   }
   let cache = try CacheReader(path: path)
-  let augmenter = try matchingAugmenter(for: cache, dataSet, at: path)
+  let augmenter = try matchingAugmenter(for: cache, dataSet)
   try refuseUncovered(needs, cache.manifest.encoding, options)
-  try options.checkedViews.run(cache, augmenter, at: path)
+  try options.checkedViews.run(cache, augmenter)
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache, needsTeacher: needs.teacher,
     batchSize: plan.batch, seed: UInt64(plan.seed))

@@ -1,4 +1,4 @@
-public import Basics
+import Basics
 import Schemas
 
 /// Everything that decides a training run; written into every checkpoint.

@@ -13,17 +13,20 @@ public enum ViewCheck: Hashable, Sendable {
   /// Recomputes views and compares their digests with the cache's.
   ///
   /// - Throws: `Problem(.corrupt)` naming the first block whose views differ.
-  func run(_ cache: CacheReader, _ augmenter: Augmenter, at path: String) throws {
+  func run(_ cache: CacheReader, _ augmenter: Augmenter) throws {
     let keys = cache.manifest.blockKeys
     let count = if case .blocks(let count) = self { min(count, keys.count) } else { keys.count }
     for index in 0..<count {
       let key = keys[index * keys.count / count]
       let samples = cache.manifest.samples(of: key)
-      let stored = try cache.blockInfo(key).viewDigest
-      guard augmenter.digest(samples: samples, view: key.view) == stored else {
+      guard let stored = try cache.blockInfo(key) else {
+        throw Problem(
+          .corrupt, "\(cache.path) has no \(key): it is not complete; run precompute again to finish it")
+      }
+      guard augmenter.digest(samples: samples, view: key.view) == stored.viewDigest else {
         throw Problem(
           .corrupt,
-          "\(path): \(key) (samples \(samples.lowerBound)..<\(samples.upperBound)) was made from other pixels than this program renders; "
+          "\(cache.path): \(key) (samples \(samples.lowerBound)..<\(samples.upperBound)) was made from other pixels than this program renders; "
             + "the data set's decoder or the view code has changed: precompute the cache again")
       }
     }
@@ -33,10 +36,8 @@ public enum ViewCheck: Hashable, Sendable {
 /// The augmenter that renders a cache's views from a data set.
 ///
 /// - Throws: `Problem(.corrupt)` when the cache belongs to another data set.
-func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet, at path: String) throws
-  -> Augmenter
-{
-  let manifest = cache.manifest
+public func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet) throws -> Augmenter {
+  let (manifest, path) = (cache.manifest, cache.path)
   guard manifest.dataSet.fingerprint == dataSet.fingerprint else {
     throw Problem(
       .corrupt,

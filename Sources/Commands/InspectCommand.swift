@@ -1,0 +1,47 @@
+import ArgumentParser
+import Basics
+import DataSets
+import LogitCache
+import Pipelines
+import Reports
+import Views
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Print what a cache is, what its teacher said, and how far the records are off.")
+
+  @Argument(help: "The cache.")
+  var cache: String
+
+  @Option(help: "Print one record: the sample.")
+  var sample: Int?
+
+  @Option(help: "Print one record: the view.")
+  var view = 0
+
+  @Option(help: "The data set, for the picture of --sample; default: the name in the cache.")
+  var data: String?
+
+  @Flag(help: "Print the report as JSON (schemas/inspect.schema.json).")
+  var json = false
+
+  func run() throws {
+    let reader = try CacheReader(path: cache)
+    if let sample {
+      let text = try describeRecord(
+        of: reader, sample: sample, view: view, augmenter: try augmenter(for: reader))
+      return print(text, terminator: "")
+    }
+    var progress = ProgressLine("inspect", unit: "blocks", total: reader.manifest.blockKeys.count)
+    let report = try Inspection(of: reader) { done, _ in progress.update(done: done) }
+    print(json ? try readableJSON(report) : report.text, terminator: "")
+  }
+
+  /// Without `--data`, a data set that is not on this machine only costs the picture.
+  private func augmenter(for reader: CacheReader) throws -> Augmenter? {
+    if let data { return try matchingAugmenter(for: reader, openDataSet(data)) }
+    guard let dataSet = try? openDataSet(reader.manifest.dataSet.name) else { return nil }
+    return try matchingAugmenter(for: reader, dataSet)
+  }
+}

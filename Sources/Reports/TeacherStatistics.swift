@@ -1,0 +1,120 @@
+import Foundation
+import LogitCache
+import Losses
+
+/// Counts and sums over a cache's records, block by block; memory does not grow with the records.
+struct TeacherStatistics {
+  private(set) var records = 0
+  private(set) var correctTop1 = 0
+  private(set) var correctTop5 = 0
+  private(set) var entropy: Distribution
+  private(set) var confidence = Distribution(upTo: 1)
+  private let classNames: [String]
+  private let temperatures: [Temperature]
+  private var massByRank: [Double]
+  private var tailSums: [Double]
+  private var tailMaxima: [Double]
+  private var firstView: [Int32] = []
+  private var compared = 0
+  private var agreeing = 0
+  private var classRecords: [Int]
+  private var classCorrect: [Int]
+  private var classProbability: [Double]
+  /// confusions[label][named]: how often the teacher named another class.
+  private var confusions: [[Int32: Int]]
+
+  init(_ manifest: Manifest) {
+    let classes = manifest.encoding.classes
+    classNames = manifest.dataSet.classNames
+    temperatures = manifest.encoding.tailTemperatures
+    entropy = Distribution(upTo: max(log(Double(classes)), 1e-9))
+    massByRank = [Double](repeating: 0, count: manifest.encoding.k)
+    tailSums = [Double](repeating: 0, count: temperatures.count)
+    tailMaxima = tailSums
+    classRecords = [Int](repeating: 0, count: classes)
+    classCorrect = classRecords
+    classProbability = [Double](repeating: 0, count: classes)
+    confusions = [[Int32: Int]](repeating: [:], count: classes)
+  }
+
+  /// Adds a block; the block of view 0 must come before the other views' of the same samples.
+  mutating func add(_ block: TeacherBatch, view: Int) {
+    records += block.count
+    let named = (0..<block.count).map { block.classIDs[$0 * block.k] }
+    for row in 0..<block.count {
+      addAccuracy(block, row)
+      addProbabilities(block, row)
+    }
+    if view == 0 { firstView = named }
+    if view > 0 && firstView.count == named.count {
+      compared += named.count
+      agreeing += zip(named, firstView).count { $0 == $1 }
+    }
+  }
+
+  private mutating func addAccuracy(_ block: TeacherBatch, _ row: Int) {
+    let label = Int(block.labels[row])
+    let named = block.classIDs[row * block.k]
+    classRecords[label] += 1
+    if block.labelRanks[row] < 5 { correctTop5 += 1 }
+    if block.labelRanks[row] == 0 {
+      correctTop1 += 1
+      classCorrect[label] += 1
+    } else {
+      confusions[label][named, default: 0] += 1
+    }
+  }
+
+  /// Probabilities at T = 1: p = exp(-gap) / (head sum + tail sum), the tail spread evenly.
+  private mutating func addProbabilities(_ block: TeacherBatch, _ row: Int) {
+    let k = block.k
+    var head = 0.0
+    for j in 0..<k { head += exp(-Double(block.gaps[row * k + j])) }
+    let ratio = k < block.classes ? exp(block.logTailRatio(row: row, temperature: 1)) : 0
+    let total = head * (1 + ratio)
+    var (bits, mass) = (0.0, 0.0)
+    for j in 0..<k {
+      let p = exp(-Double(block.gaps[row * k + j])) / total
+      if p > 0 { bits -= p * log(p) }
+      mass += p
+      massByRank[j] += mass
+    }
+    let tail = ratio / (1 + ratio)
+    if tail > 0 { bits -= tail * log(tail / Double(block.classes - k)) }
+    entropy.add(bits)
+    confidence.add(1 / total)
+    classProbability[Int(block.labels[row])] += exp(-Double(block.labelGaps[row])) / total
+    for (index, temperature) in temperatures.enumerated() {
+      let ratio = exp(block.logTailRatio(row: row, temperature: Float(temperature.value)))
+      tailSums[index] += ratio / (1 + ratio)
+      tailMaxima[index] = max(tailMaxima[index], ratio / (1 + ratio))
+    }
+  }
+
+  func share(_ count: Int) -> Double { records > 0 ? Double(count) / Double(records) : 0 }
+
+  var cumulativeMass: [Double] { massByRank.map { $0 / Double(max(records, 1)) } }
+
+  var tailMass: [Inspection.TailMass] {
+    temperatures.indices.map {
+      Inspection.TailMass(
+        temperature: temperatures[$0].description, mean: tailSums[$0] / Double(max(records, 1)),
+        max: tailMaxima[$0])
+    }
+  }
+
+  var viewAgreement: Double? { compared > 0 ? Double(agreeing) / Double(compared) : nil }
+
+  var perClass: [Inspection.ClassRow] {
+    classNames.indices.map { label in
+      let count = Double(max(classRecords[label], 1))
+      // Most often named; the lower class of equals, so that the report is the same every time.
+      let worst = confusions[label].max { ($0.value, -$0.key) < ($1.value, -$1.key) }
+      return Inspection.ClassRow(
+        name: classNames[label], records: classRecords[label],
+        accuracy: Double(classCorrect[label]) / count,
+        meanLabelProbability: classProbability[label] / count,
+        mostConfusedWith: worst.map { classNames[Int($0.key)] })
+    }
+  }
+}
