@@ -213,8 +213,12 @@ private func checkKeywords(of schema: JSONValue, root: JSONValue, source: String
   for (keyword, value) in members {
     switch keyword {
     case "$schema", "$id", "$comment", "title", "description", "default", "examples", "required",
-      "enum", "const", "minimum", "maximum", "exclusiveMinimum", "minItems", "maxItems":
+      "enum", "const":
       break
+    case "minimum", "maximum", "exclusiveMinimum":
+      precondition(value.double != nil, "\(source): \(keyword) is \(shown(value))")
+    case "minItems", "maxItems":
+      precondition(value.integer != nil, "\(source): \(keyword) is \(shown(value))")
     case "type":
       let known = ["null", "boolean", "integer", "number", "string", "array", "object"]
       precondition(known.contains(value.string ?? ""), "\(source): type is \(shown(value))")

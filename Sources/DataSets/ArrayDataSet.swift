@@ -11,11 +11,11 @@ func readArrayDataSet(
 ) throws -> InMemoryDataSet {
   let samples = try readArray(member, path: samplesPath)
   let labels = try readLabels(path: labelsPath)
-  try checkCounts(
-    samples: samples.shape.first ?? 0, of: samplesPath, labels: labels.count, of: labelsPath)
   let (shape, elements) =
     member == "images"
     ? try images(samples, path: samplesPath) : try features(samples, path: samplesPath)
+  try checkCounts(
+    samples: samples.shape[0], of: samplesPath, labels: labels.count, of: labelsPath)
   return try InMemoryDataSet(
     name: name, shape: shape, classNames: classNames, labels: labels, elements: elements)
 }

@@ -54,67 +54,105 @@ package func warp(
   check(source, destination, size)
   let source = source.span
   var destination = destination.mutableSpan
-  var position = 0
   for y in 0..<size.height {
-    // Adding 128 here rounds every place of the row to the nearest 256th.
-    var placeX = map.startX + map.xy * y + 128
-    var placeY = map.startY + map.yy * y + 128
-    for _ in 0..<size.width {
-      let taps = Taps(placeX, placeY, size)
-      for channel in 0..<size.channels {
-        destination[unchecked: position] =
-          taps.isInside ? taps.inside(source, channel) : taps.onEdge(source, channel, size, fill)
-        position &+= 1
-      }
-      placeX &+= map.xx
-      placeY &+= map.yx
+    let row = Row(map, y, size)
+    let inside = row.inside
+    for x in 0..<inside.lowerBound { row.sampleEdge(source, x, fill, into: &destination) }
+    // A channel count known to the compiler unrolls the loop over channels.
+    switch size.channels {
+    case 1: row.sample(source, inside, channels: 1, into: &destination)
+    case 3: row.sample(source, inside, channels: 3, into: &destination)
+    default: row.sample(source, inside, channels: size.channels, into: &destination)
+    }
+    for x in inside.upperBound..<size.width {
+      row.sampleEdge(source, x, fill, into: &destination)
     }
   }
 }
 
-/// The four pixels around a place, and their weights.
-private struct Taps {
-  let (column, row): (Int, Int)
-  let (right, below): (Int32, Int32)
-  let (stepRight, stepDown): (Int, Int)
+/// A row of the view, and the places in the sample that its pixels come from.
+private struct Row {
+  let size: ImageSize
+  /// The place of pixel 0 and the step to the next, in 65536ths of a pixel.
+  let (startX, startY, stepX, stepY): (Int, Int, Int, Int)
+  /// Where the row begins in the view's bytes.
   let first: Int
-  let isInside: Bool
 
-  @inline(__always)
-  init(_ placeX: Int, _ placeY: Int, _ size: ImageSize) {
-    (column, row) = (placeX >> 16, placeY >> 16)
-    right = Int32(truncatingIfNeeded: (placeX >> 8) & 255)
-    below = Int32(truncatingIfNeeded: (placeY >> 8) & 255)
-    (stepRight, stepDown) = (size.channels, size.rowSize)
-    first = row &* size.rowSize &+ column &* size.channels
-    isInside =
-      UInt(bitPattern: column) < UInt(bitPattern: size.width &- 1)
-      && UInt(bitPattern: row) < UInt(bitPattern: size.height &- 1)
+  init(_ map: AffineMap, _ y: Int, _ size: ImageSize) {
+    self.size = size
+    // Adding 128 here rounds every place of the row to the nearest 256th.
+    (startX, startY) = (map.startX + map.xy * y + 128, map.startY + map.yy * y + 128)
+    (stepX, stepY) = (map.xx, map.yx)
+    first = y * size.rowSize
+  }
+
+  /// The pixels whose four neighbours all lie in the sample: an interval, as places lie on a line.
+  var inside: Range<Int> {
+    var begin = 0
+    while begin < size.width, !isInside(begin) { begin += 1 }
+    var end = size.width
+    while end > begin, !isInside(end - 1) { end -= 1 }
+    return begin..<end
   }
 
   @inline(__always)
-  func inside(_ source: Span<UInt8>, _ channel: Int) -> UInt8 {
-    let at = first &+ channel
-    return blended(
-      source[unchecked: at], source[unchecked: at &+ stepRight],
-      source[unchecked: at &+ stepDown], source[unchecked: at &+ stepDown &+ stepRight])
+  private func isInside(_ x: Int) -> Bool {
+    let (column, row) = ((startX &+ stepX &* x) >> 16, (startY &+ stepY &* x) >> 16)
+    return column >= 0 && column < size.width &- 1 && row >= 0 && row < size.height &- 1
   }
 
-  /// Some of the four lie outside.
-  func onEdge(_ source: Span<UInt8>, _ channel: Int, _ size: ImageSize, _ fill: UInt8) -> UInt8 {
-    func pixel(_ row: Int, _ column: Int) -> UInt8 {
-      guard row >= 0, row < size.height, column >= 0, column < size.width else { return fill }
-      return source[unchecked: row * size.rowSize + column * size.channels + channel]
+  /// Samples pixels that are inside.
+  @inline(__always)
+  func sample(
+    _ source: Span<UInt8>, _ pixels: Range<Int>, channels: Int,
+    into destination: inout MutableSpan<UInt8>
+  ) {
+    let below = size.width &* channels
+    var placeX = startX &+ stepX &* pixels.lowerBound
+    var placeY = startY &+ stepY &* pixels.lowerBound
+    var position = first &+ pixels.lowerBound &* channels
+    for _ in pixels {
+      let corner = (placeY >> 16) &* below &+ (placeX >> 16) &* channels
+      for channel in 0..<channels {
+        let tap = corner &+ channel
+        destination[unchecked: position] = blended(
+          source[unchecked: tap], source[unchecked: tap &+ channels],
+          source[unchecked: tap &+ below], source[unchecked: tap &+ below &+ channels],
+          placeX, placeY)
+        position &+= 1
+      }
+      placeX &+= stepX
+      placeY &+= stepY
     }
-    return blended(
-      pixel(row, column), pixel(row, column + 1), pixel(row + 1, column),
-      pixel(row + 1, column + 1))
   }
 
-  @inline(__always)
-  private func blended(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8) -> UInt8 {
-    let top = Int32(a) &* (256 &- right) &+ Int32(b) &* right
-    let bottom = Int32(c) &* (256 &- right) &+ Int32(d) &* right
-    return UInt8(truncatingIfNeeded: (top &* (256 &- below) &+ bottom &* below &+ 32768) >> 16)
+  /// Samples a pixel of whose neighbours some lie outside.
+  func sampleEdge(
+    _ source: Span<UInt8>, _ x: Int, _ fill: UInt8, into destination: inout MutableSpan<UInt8>
+  ) {
+    let (placeX, placeY) = (startX &+ stepX &* x, startY &+ stepY &* x)
+    let (column, row) = (placeX >> 16, placeY >> 16)
+    for channel in 0..<size.channels {
+      func pixel(_ row: Int, _ column: Int) -> UInt8 {
+        guard row >= 0, row < size.height, column >= 0, column < size.width else { return fill }
+        return source[unchecked: row &* size.rowSize &+ column &* size.channels &+ channel]
+      }
+      destination[unchecked: first + x * size.channels + channel] = blended(
+        pixel(row, column), pixel(row, column + 1), pixel(row + 1, column),
+        pixel(row + 1, column + 1), placeX, placeY)
+    }
   }
+}
+
+/// Blends top left, top right, bottom left and bottom right by a place's 256ths.
+@inline(__always)
+private func blended(
+  _ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8, _ placeX: Int, _ placeY: Int
+) -> UInt8 {
+  let right = Int32(truncatingIfNeeded: (placeX >> 8) & 255)
+  let below = Int32(truncatingIfNeeded: (placeY >> 8) & 255)
+  // a * (256 - right) + b * right, with one multiplication; likewise below.
+  let top = Int32(a) << 8 &+ (Int32(b) &- Int32(a)) &* right
+  let bottom = Int32(c) << 8 &+ (Int32(d) &- Int32(c)) &* right
+  return UInt8(truncatingIfNeeded: (top << 8 &+ (bottom &- top) &* below &+ 32768) >> 16)
 }

@@ -10,20 +10,31 @@ package func shift(
   check(source, destination, size)
   let source = source.span
   var destination = destination.mutableSpan
-  let kept = max(0, size.width - abs(right)) * size.channels
-  let before = min(size.width, max(0, -right)) * size.channels
-  let skipped = max(0, right) * size.channels
-  for y in 0..<size.height {
-    let row = y * size.rowSize
-    guard (0..<size.height).contains(y + down), kept > 0 else {
-      for x in 0..<size.rowSize { destination[unchecked: row + x] = fill }
-      continue
-    }
-    let from = (y + down) * size.rowSize + skipped
-    for x in 0..<before { destination[unchecked: row + x] = fill }
-    for x in 0..<kept { destination[unchecked: row + before + x] = source[unchecked: from + x] }
-    for x in before + kept..<size.rowSize { destination[unchecked: row + x] = fill }
+  guard abs(down) < size.height, abs(right) < size.width else {
+    set(&destination, 0..<size.elementCount, to: fill)
+    return
   }
+  // One long copy moves all rows at once; what wraps around lies where the fill goes.
+  let offset = down * size.rowSize + right * size.channels
+  let copied = max(0, -offset)..<size.elementCount - max(0, offset)
+  for index in copied {
+    destination[unchecked: index] = source[unchecked: index &+ offset]
+  }
+  let top = max(0, -down) * size.rowSize
+  let bottom = (size.height - max(0, down)) * size.rowSize
+  set(&destination, 0..<top, to: fill)
+  set(&destination, bottom..<size.elementCount, to: fill)
+  guard right != 0 else { return }
+  let edge = right > 0 ? size.width - right : 0
+  let side = edge * size.channels..<(edge + abs(right)) * size.channels
+  for row in stride(from: top, to: bottom, by: size.rowSize) {
+    set(&destination, row + side.lowerBound..<row + side.upperBound, to: fill)
+  }
+}
+
+@inline(__always)
+private func set(_ pixels: inout MutableSpan<UInt8>, _ range: Range<Int>, to fill: UInt8) {
+  for index in range { pixels[unchecked: index] = fill }
 }
 
 /// Mirrors left and right: `destination[y][x] = source[y][width - 1 - x]`.
@@ -31,20 +42,26 @@ package func mirror(_ source: [UInt8], _ size: ImageSize, into destination: inou
   check(source, destination, size)
   let source = source.span
   var destination = destination.mutableSpan
-  let channels = size.channels
+  // A channel count known to the compiler makes the inner loop a few moves.
+  switch size.channels {
+  case 1: mirror(source, size, channels: 1, into: &destination)
+  case 3: mirror(source, size, channels: 3, into: &destination)
+  default: mirror(source, size, channels: size.channels, into: &destination)
+  }
+}
+
+@inline(__always)
+private func mirror(
+  _ source: Span<UInt8>, _ size: ImageSize, channels: Int,
+  into destination: inout MutableSpan<UInt8>
+) {
   for y in 0..<size.height {
-    let row = y * size.rowSize
-    if channels == 1 {
-      let last = row + size.width - 1
-      for x in 0..<size.width {
-        destination[unchecked: row &+ x] = source[unchecked: last &- x]
-      }
-    } else {
-      for x in 0..<size.width {
-        let (to, from) = (row &+ x &* channels, row &+ (size.width &- 1 &- x) &* channels)
-        for channel in 0..<channels {
-          destination[unchecked: to &+ channel] = source[unchecked: from &+ channel]
-        }
+    let row = y &* size.rowSize
+    let last = row &+ (size.width &- 1) &* channels
+    for x in 0..<size.width {
+      for channel in 0..<channels {
+        destination[unchecked: row &+ x &* channels &+ channel] =
+          source[unchecked: last &- x &* channels &+ channel]
       }
     }
   }
@@ -77,7 +94,7 @@ package func paint(_ image: inout [UInt8], _ size: ImageSize, _ part: Rectangle,
   var pixels = image.mutableSpan
   for y in part.top..<part.top + part.height {
     let start = y * size.rowSize + part.left * size.channels
-    for x in 0..<part.width * size.channels { pixels[unchecked: start + x] = fill }
+    set(&pixels, start..<start + part.width * size.channels, to: fill)
   }
 }
 

@@ -12,7 +12,9 @@ struct TimingTests {
     let operations = [
       "", "{op: pad-crop, pad: 2}", "{op: flip}", "{op: pad-crop, pad: 2}, {op: flip}",
       "{op: affine, degrees: 10, translate: 0.1}", "{op: brightness, amount: 0.3}",
-      "{op: contrast, amount: 0.3}", "{op: erase, probability: 1}", "{op: mixup}", "{op: cutmix}",
+      "{op: contrast, amount: 0.3}",
+      "{op: flip}, {op: affine, degrees: 10}, {op: brightness, amount: 0.2}, {op: cutmix}",
+      "{op: erase, probability: 1}", "{op: mixup}", "{op: cutmix}",
     ]
     for operation in operations {
       let recipe = try recipe("{version: 1, operations: [\(operation)]}")
@@ -28,5 +30,16 @@ struct TimingTests {
       print(
         "\(side)x\(side)x\(channels) \(operation): \(Int(nanoseconds) / views / 64) ns per view")
     }
+  }
+
+  @Test func `digests per second`() throws {
+    let images = try testImages(28, 28, 1, count: 1000)
+    let recipe = try recipe("{version: 1, operations: [{op: pad-crop, pad: 2}, {op: flip}]}")
+    let augmenter = try Augmenter(dataSet: images, recipe: recipe, seed: 1)
+    let clock = ContinuousClock()
+    let time = clock.measure {
+      for view in 0..<20 { _ = augmenter.digest(samples: 0..<1000, view: view) }
+    }
+    print("28x28x1 pad-crop, flip and digest: \(Int(time / .nanoseconds(20_000))) ns per view")
   }
 }
