@@ -1,4 +1,4 @@
-/// Memory of the DIST kernel, allocated once.
+/// Memory of the DIST kernel.
 struct DISTWorkspace: ~Copyable {
   /// The student's probabilities [B, C].
   let probabilities: MutableRow

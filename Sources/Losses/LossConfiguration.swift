@@ -2,8 +2,9 @@
 public struct LossConfiguration: Hashable, Sendable {
   /// The terms, at most `maximumTerms`.
   public var terms: [LossTerm]
-  /// The number of epochs over which the terms that compare logits with the teacher's grow to
-  /// their full weight: factor min(1, epoch / warmupEpochs), epochs counted from 0. 0 is none.
+  /// The number of epochs in which terms that compare logits grow to their full weight; 0 is none.
+  ///
+  /// Their factor is min(1, epoch / warmupEpochs), epochs counted from 0.
   public var warmupEpochs: Int
 
   /// How many terms a sum may have.

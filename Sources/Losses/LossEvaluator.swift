@@ -2,6 +2,8 @@
 public enum LossError: Error, Hashable, Sendable, CustomStringConvertible {
   /// A student logit is NaN or infinite (or so large that the row's sum is).
   case nonFiniteLogit(row: Int)
+  /// A student feature is NaN or infinite (or so large that its norm is).
+  case nonFiniteFeature(row: Int)
   /// A label is not a class.
   case labelOutOfRange(row: Int, label: Int, classes: Int)
   /// The teacher's record belongs to another label: rows are paired wrongly.
@@ -15,6 +17,9 @@ public enum LossError: Error, Hashable, Sendable, CustomStringConvertible {
     case .nonFiniteLogit(let row):
       "row \(row) of the student's logits holds a value that is not finite: training has diverged; "
         + "lower the learning rate or warm the loss up"
+    case .nonFiniteFeature(let row):
+      "row \(row) of the student's features holds a value that is not finite: training has "
+        + "diverged; lower the learning rate"
     case .labelOutOfRange(let row, let label, let classes):
       "row \(row) has label \(label), outside 0..<\(classes)"
     case .labelMismatch(let row, let label, let teacherLabel):

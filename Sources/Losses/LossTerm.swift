@@ -22,7 +22,7 @@ public enum MSETail: String, Hashable, Sendable {
   case drop
 }
 
-/// The settings of DIST; FORMULAS of Huang et al. 2022, arXiv:2205.10536.
+/// The settings of DIST (Huang and others 2022, arXiv:2205.10536).
 public struct DISTSettings: Hashable, Sendable {
   /// tau > 0, of teacher and student alike.
   public var temperature: Float
@@ -49,7 +49,7 @@ public struct DISTSettings: Hashable, Sendable {
   }
 }
 
-/// One term of a weighted sum of losses. Every loss is a mean over the batch.
+/// One term of a weighted sum of losses; every loss is a mean over the batch.
 public enum LossTerm: Hashable, Sendable {
   /// Cross-entropy with the true label (or the two labels of a mixed view).
   case crossEntropy(weight: Double = 1)

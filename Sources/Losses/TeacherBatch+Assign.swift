@@ -1,8 +1,8 @@
 extension TeacherBatch {
-  /// Fills a record from a teacher's full row of logits: for a teacher that runs beside the
-  /// student, for tests and for measuring. A cache fills its batches itself.
+  /// Fills a record from a teacher's full row of logits.
   ///
-  /// Sorts the row, so it costs O(C log C) and allocates.
+  /// For a teacher that runs beside the student, for tests and for measuring; a cache fills its
+  /// batches itself. Sorts the row, so it costs O(C log C) and allocates.
   ///
   /// - Parameters:
   ///   - row: the record to overwrite.

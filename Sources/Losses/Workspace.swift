@@ -22,24 +22,22 @@ struct GradientRows {
   func row(_ index: Int) -> MutableRow { values + index * classes }
 }
 
-/// Memory of the kernels, allocated once. `width` is C, `head` is k + 1 (the head and the label).
+/// Memory of the kernels, allocated once.
 struct Workspace: ~Copyable {
   /// One row of floats [C].
   let row: MutableRow
-  /// One row of floats [C], for kernels that need two.
-  let secondRow: MutableRow
+  /// What was found in each row of the step [B].
   let surveys: UnsafeMutablePointer<RowSurvey>
   /// Teacher probabilities of one record [k + 1].
   let probabilities: UnsafeMutablePointer<Double>
-  /// Scratch of the PLD walk [k + 1] each.
+  /// Classes that stand outside the softmax over the others, and numbers on each [k + 1].
+  let placed: UnsafeMutablePointer<Int32>
   let steps: UnsafeMutablePointer<Double>
   let decays: UnsafeMutablePointer<Double>
   let totals: UnsafeMutablePointer<Double>
-  let placed: UnsafeMutablePointer<Int32>
 
   init(classes: Int, maximumBatch: Int, k: Int) {
     row = .allocate(capacity: classes)
-    secondRow = .allocate(capacity: classes)
     surveys = .allocate(capacity: maximumBatch)
     probabilities = .allocate(capacity: k + 1)
     steps = .allocate(capacity: k + 1)
@@ -50,7 +48,6 @@ struct Workspace: ~Copyable {
 
   deinit {
     row.deallocate()
-    secondRow.deallocate()
     surveys.deallocate()
     probabilities.deallocate()
     steps.deallocate()
