@@ -1,0 +1,211 @@
+public import Basics
+import Compression
+
+/// A block ready to be stored.
+public struct EncodedBlock: Sendable {
+  /// Which block this is.
+  public let key: BlockKey
+  /// How many records it holds.
+  public let rows: Int
+  /// The bytes that define the block's content, before compression.
+  public let canonicalBytes: [UInt8]
+  /// SHA-256 of the canonical bytes.
+  public let digest: Digest
+  /// Digest of the exact inputs that the teacher saw.
+  public let viewDigest: Digest
+  /// The value stored in the cache: checksum, length, zstd frame.
+  public let storedValue: [UInt8]
+  /// Bytes of each plane, before and after compression.
+  public let planes: [PlaneSize]
+  /// The records' measured errors.
+  public let certificate: Certificate
+}
+
+/// How large one plane of a block, or of a cache, is.
+public struct PlaneSize: Equatable, Sendable {
+  /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelIDs", "labelGaps",
+  /// "tail0" (at the first planned temperature), "tail1", ...
+  public var name: String { PlaneID.name(id) }
+  /// Bytes before compression.
+  public internal(set) var canonicalBytes: Int
+  /// Bytes after compression.
+  public internal(set) var storedBytes: Int
+  let id: UInt8
+}
+
+/// Turns a block of teacher rows into stored bytes; the same rows give the same bytes on every
+/// machine.
+///
+/// Keeps its working memory between blocks; use one encoder per thread.
+public final class BlockEncoder {
+  private let manifest: Manifest
+  private let codec: BlockCodec
+  private let compressor: ZstdCompressor
+  private var columns: RecordColumns
+  private var selection: HeadSelection
+  private var meter: RowMeter
+
+  /// An encoder for blocks of one cache.
+  ///
+  /// - Throws: `Problem(.configuration)` when the manifest is out of range.
+  public init(manifest: Manifest) throws {
+    try manifest.validate()
+    self.manifest = manifest
+    codec = BlockCodec(manifest)
+    compressor = try ZstdCompressor(level: manifest.encoding.zstdLevel)
+    columns = RecordColumns(manifest.encoding)
+    selection = HeadSelection(k: manifest.encoding.k)
+    meter = RowMeter(manifest.encoding)
+  }
+
+  /// Encodes one block.
+  ///
+  /// - Parameters:
+  ///   - logits: the teacher's rows, row-major [rows, C], natural-log units.
+  ///   - labels: the true label of every row [rows], 0..<C.
+  ///   - view: the view all rows belong to.
+  ///   - block: the block of that view; it decides which samples the rows are.
+  ///   - firstSample: the sample of row 0, as a check: `block * blockRows`.
+  ///   - viewDigest: digest of the exact inputs that the teacher saw.
+  /// - Throws: `Problem(.corrupt)` naming sample, view and class when a logit is NaN, infinite or
+  ///   beyond 2^18 in magnitude, or when a label is out of range.
+  /// - Precondition: counts fit the block's place in the data set.
+  public func encode(
+    logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
+    viewDigest: Digest
+  ) throws -> EncodedBlock {
+    let key = BlockKey(view: view, block: block)
+    let samples = manifest.samples(of: key)
+    let classes = manifest.encoding.classes
+    precondition(manifest.contains(key), "\(key) is not part of the cache")
+    precondition(
+      samples.lowerBound == firstSample && samples.count == labels.count,
+      "\(key) has samples \(samples), got \(labels.count) labels from sample \(firstSample)")
+    precondition(
+      logits.count == labels.count * classes,
+      "\(logits.count) logits for \(labels.count) rows of \(classes) classes")
+    columns.resize(to: labels.count)
+    var certificate = Certificate(temperatures: manifest.encoding.temperatures)
+    try logits.withUnsafeBufferPointer { logits in
+      for row in 0..<labels.count {
+        let values = UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes])
+        try check(values, label: labels[row], sample: firstSample + row, view: view)
+        encode(values, label: Int(labels[row]), row: row, into: &certificate)
+      }
+    }
+    let header = BlockHeader(
+      key: key, firstSample: firstSample, rows: labels.count, viewDigest: viewDigest)
+    return try pack(header, certificate)
+  }
+
+  private func check(
+    _ row: UnsafeBufferPointer<Float>, label: Int32, sample: Int, view: Int
+  ) throws {
+    if let id = firstUnusable(in: row) {
+      let value = row[id]
+      let what = value.isNaN ? "NaN" : value.isInfinite ? "infinity" : "\(value)"
+      throw Problem(
+        .corrupt,
+        "teacher gave \(what) for sample \(sample), view \(view), class \(id): logits must be "
+          + "finite and within ±\(Int(Limits.magnitude)); check the teacher on this sample")
+    }
+    guard (0..<manifest.encoding.classes).contains(Int(label)) else {
+      throw Problem(
+        .corrupt,
+        "sample \(sample) has label \(label), the teacher has \(manifest.encoding.classes) classes")
+    }
+  }
+
+  /// Fills one row of the columns and measures it.
+  private func encode(
+    _ values: UnsafeBufferPointer<Float>, label: Int, row: Int, into certificate: inout Certificate
+  ) {
+    let encoding = manifest.encoding
+    selection.select(from: values)
+    let quantiser = Quantiser(encoding, largest: values[Int(selection.ids[0])])
+    columns.largest[row] = quantiser.largest
+    columns.labels[row] = UInt32(label)
+    columns.labelLevels[row] = quantiser.level(of: values[label])
+    var labelRank: Int?
+    for rank in 0..<encoding.k {
+      let id = selection.ids[rank]
+      if id == UInt32(label) { labelRank = rank }
+      columns.ids[rank * columns.rows + row] = id
+      columns.levels[rank * columns.rows + row] = quantiser.level(of: values[Int(id)])
+    }
+    columns.labelRanks[row] = UInt32(labelRank ?? rank(of: label, in: values))
+    measure(values, quantiser, label: label, labelInHead: labelRank != nil, row, &certificate)
+  }
+
+  private func measure(
+    _ values: UnsafeBufferPointer<Float>, _ quantiser: Quantiser, label: Int, labelInHead: Bool,
+    _ row: Int, _ certificate: inout Certificate
+  ) {
+    let encoding = manifest.encoding
+    let largest = Double(values[Int(selection.ids[0])])
+    let record = RowMeter.Record(
+      storedLargest: quantiser.storedLargest, labelGap: largest - Double(values[label]),
+      labelInHead: labelInHead)
+    meter.load(values, head: selection.ids) { columns.levels[$0 * columns.rows + row] }
+    for index in encoding.temperatures.indices {
+      let ratio = meter.measure(
+        record, at: encoding.temperatures[index].value,
+        into: &certificate.atTemperature[index])
+      if index < columns.temperatures { columns.tails[index * columns.rows + row] = ratio }
+    }
+    meter.measureEnergy(record, into: &certificate.mseMissingEnergy)
+    certificate.topOneAgreements += meter.headIsLargest ? 1 : 0
+    certificate.orderAgreements += meter.isOrdered(selection.ids) ? 1 : 0
+  }
+
+  private func pack(_ header: BlockHeader, _ certificate: Certificate) throws -> EncodedBlock {
+    let (bytes, pieces) = codec.encode(columns, header)
+    let frame = try compressor.compress(bytes, pieces: pieces.map(\.length))
+    return EncodedBlock(
+      key: header.key, rows: header.rows, canonicalBytes: bytes, digest: Digest(of: bytes),
+      viewDigest: header.viewDigest,
+      storedValue: StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count),
+      planes: planeSizes(pieces, frame.pieceSizes), certificate: certificate)
+  }
+
+  /// Sums the pieces of each plane, keeping the order of the planes.
+  private func planeSizes(
+    _ pieces: [(plane: UInt8, length: Int)], _ stored: [Int]
+  ) -> [PlaneSize] {
+    zip(pieces, stored).reduce(into: []) { sizes, piece in
+      let (plane, length) = piece.0
+      if sizes.last?.id == plane {
+        sizes[sizes.count - 1].canonicalBytes += length
+        sizes[sizes.count - 1].storedBytes += piece.1
+      } else {
+        sizes.append(PlaneSize(canonicalBytes: length, storedBytes: piece.1, id: plane))
+      }
+    }
+  }
+}
+
+/// Rounds the logits of one row to steps.
+struct Quantiser {
+  /// The largest logit in its steps.
+  let largest: Int32
+  /// The largest logit as stored, in nats.
+  let storedLargest: Double
+  private let stepsPerNat: Double
+
+  init(_ encoding: Encoding, largest: Float) {
+    let steps = Double(encoding.largestStepsPerNat)
+    let rounded = (Double(largest) * steps).rounded(.toNearestOrEven)
+    self.largest = Int32(rounded)
+    storedLargest = rounded / steps
+    stepsPerNat = Double(encoding.stepsPerNat)
+  }
+
+  /// The gap of a logit to the stored largest logit, so that it comes back within half a step.
+  ///
+  /// Rounding moves the largest logit, and gaps of its near ties, below 0: those are 0.
+  @inline(__always)
+  func level(of logit: Float) -> UInt32 {
+    let steps = ((storedLargest - Double(logit)) * stepsPerNat).rounded(.toNearestOrEven)
+    return UInt32(max(0, steps))
+  }
+}

@@ -1,0 +1,175 @@
+public import Basics
+import Foundation
+import LMDB
+public import Losses
+import Synchronization
+
+/// Reads a cache; several threads may use one reader at once.
+public final class CacheReader: Sendable {
+  /// The cache's folder.
+  public let path: String
+  /// What the cache is.
+  public let manifest: Manifest
+  /// Digest of everything that decides the records.
+  public let fingerprint: Digest
+  /// The identity of the content; `nil` unless the cache is sealed.
+  public let cacheDigest: Digest?
+  /// Length of the data file when it was opened.
+  public let fileBytes: Int
+
+  let environment: Environment
+  private let lock: FolderLock?
+  private let decoders = Mutex<[BlockDecoder]>([])
+
+  /// Whether the cache is complete and will never be written again.
+  public var isSealed: Bool { cacheDigest != nil }
+
+  /// Opens a cache for reading, after checking that its file cannot make LMDB fail.
+  ///
+  /// A sealed cache needs no lock file and no write access. An unfinished one can be read too: alone
+  /// (no writer can start meanwhile), or beside a writer in another process.
+  /// - Throws: `Problem(.noInput)` when there is no cache; `.corrupt` when the file is damaged or
+  ///   cut off.
+  public init(path: String) throws {
+    let folder = CacheFolder(path: path)
+    guard folder.hasData else {
+      throw Problem(.noInput, "there is no cache in \(path): data.mdb is missing or empty")
+    }
+    let seal = try Seal.read(folder)
+    try seal?.checkLength(folder)
+    (environment, lock) = try CacheReader.open(folder, isSealed: seal != nil)
+    self.path = path
+    fileBytes = folder.fileBytes
+    let environment = environment
+    let (stored, storedSeal) = try environment.read { transaction in
+      (
+        try MetaTable.readManifest(transaction, environment),
+        try MetaTable.readSeal(transaction, environment)
+      )
+    }
+    guard let stored else {
+      throw Problem(.corrupt, "\(path) holds no manifest: no cache was started in it")
+    }
+    manifest = stored
+    fingerprint = try stored.fingerprint
+    if let seal {
+      guard seal.fingerprint == fingerprint, seal.cacheDigest == storedSeal else {
+        throw Problem(.corrupt, "\(folder.sealFile) belongs to another data.mdb")
+      }
+    }
+    cacheDigest = seal?.cacheDigest
+  }
+
+  private static func open(
+    _ folder: CacheFolder, isSealed: Bool
+  ) throws -> (Environment, FolderLock?) {
+    let lock = isSealed ? nil : try FolderLock(folder.path, .shared)
+    if isSealed || lock != nil {
+      let report = try PageCheck.check(
+        path: folder.dataFile, tables: CacheFolder.tables, freeList: false)
+      let access = Access.readUnchanging(mapBytes: report.fileBytes)
+      return (
+        try Environment(path: folder.path, tables: CacheFolder.tables, access: access), lock
+      )
+    }
+    guard !OpenWriters.contains(folder.path) else {
+      throw Problem(.usage, "\(folder.path) is being written by this process: seal it first")
+    }
+    return (
+      try Environment(path: folder.path, tables: CacheFolder.tables, access: .readBesideWriter),
+      nil
+    )
+  }
+
+  /// A batch of this cache's shape with no rows.
+  public func makeBatch() -> TeacherBatch {
+    let encoding = manifest.encoding
+    return TeacherBatch(
+      classes: encoding.classes, k: encoding.k,
+      tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0)
+  }
+
+  /// Decodes a block; the batch gets one row for every sample of the block, in order.
+  ///
+  /// Reuses the batch's and its own memory: nothing is allocated per record.
+  /// - Precondition: the batch came from `makeBatch()`, or has the same shape.
+  /// - Throws: `Problem(.corrupt)` naming the block when it is damaged; `.noInput` when it is not
+  ///   stored.
+  public func decode(view: Int, block: Int, into batch: inout TeacherBatch) throws {
+    let key = BlockKey(view: view, block: block)
+    let decoder = try decoders.withLock { $0.popLast() } ?? BlockDecoder(manifest)
+    defer { decoders.withLock { $0.append(decoder) } }
+    try environment.read { transaction in
+      let table = environment.table("blocks")
+      guard let value = try transaction.value(forKey: key.bytes, in: table) else {
+        throw Problem(.noInput, "\(path) does not hold \(key): precompute it first")
+      }
+      try decoder.decode(value, as: key, into: &batch)
+    }
+  }
+
+  /// What is known of a block without reading it; `nil` when it is not stored.
+  public func blockInfo(_ key: BlockKey) throws -> BlockInfo? {
+    try environment.read { transaction in
+      let table = environment.table("index")
+      guard manifest.contains(key),
+        let value = try transaction.value(forKey: key.bytes, in: table)
+      else { return nil }
+      return try info(value, key)
+    }
+  }
+
+  /// Visits what is known of every stored block, in key order.
+  public func forEachBlock(_ body: (BlockKey, BlockInfo) throws -> Void) throws {
+    try environment.read { transaction in
+      try transaction.forEach(in: environment.table("index")) { stored, value in
+        guard let key = BlockKey(stored), manifest.contains(key) else {
+          throw Problem(.corrupt, "\(path) holds a block that its manifest does not know")
+        }
+        try body(key, try info(value, key))
+        return true
+      }
+    }
+  }
+
+  private func info(_ value: RawSpan, _ key: BlockKey) throws -> BlockInfo {
+    do {
+      return try BlockInfo(value, manifest.encoding, rows: manifest.samples(of: key).count)
+    } catch let problem as Problem {
+      throw Problem(.corrupt, "\(key): its index entry is damaged: \(problem.message)")
+    }
+  }
+
+  /// The keys of the stored blocks, in order.
+  public func storedBlocks() throws -> [BlockKey] {
+    var keys: [BlockKey] = []
+    try forEachBlock { key, _ in keys.append(key) }
+    return keys
+  }
+
+  /// The measured errors of all stored records.
+  public func certificate() throws -> Certificate {
+    var total = Certificate(temperatures: manifest.encoding.temperatures)
+    try forEachBlock { _, info in total.merge(info.certificate) }
+    return total
+  }
+
+  /// Bytes of each plane over all stored blocks, in the order planes are stored.
+  public func sizeByPlane() throws -> [PlaneSize] {
+    var totals: [UInt8: PlaneSize] = [:]
+    try forEachBlock { _, info in
+      for plane in info.planes {
+        totals[plane.id, default: PlaneSize(canonicalBytes: 0, storedBytes: 0, id: plane.id)]
+          .add(plane)
+      }
+    }
+    return totals.values.sorted { $0.id < $1.id }
+  }
+}
+
+extension PlaneSize {
+  fileprivate mutating func add(_ other: PlaneSize) {
+    canonicalBytes += other.canonicalBytes
+    storedBytes += other.storedBytes
+  }
+}

@@ -1,0 +1,183 @@
+import Basics
+
+/// A temperature as an exact fraction, so that it can be digested: 1, 2, or "3/2".
+public struct Temperature: Hashable, Sendable, Codable, ExpressibleByIntegerLiteral,
+  CustomStringConvertible
+{
+  /// The numerator, 1...1000.
+  public let numerator: Int
+  /// The denominator, 1...1000; the fraction is in lowest terms.
+  public let denominator: Int
+
+  /// The fraction `numerator / denominator`, reduced; `nil` outside 1...1000.
+  public init?(_ numerator: Int, over denominator: Int = 1) {
+    guard (1...1000).contains(numerator), (1...1000).contains(denominator) else { return nil }
+    var (a, b) = (numerator, denominator)
+    while b != 0 { (a, b) = (b, a % b) }
+    self.numerator = numerator / a
+    self.denominator = denominator / a
+  }
+
+  /// A whole temperature, 1...1000.
+  public init(integerLiteral value: Int) {
+    guard let temperature = Temperature(value) else {
+      preconditionFailure("temperature \(value) is not in 1...1000")
+    }
+    self = temperature
+  }
+
+  /// Reads "2" or "3/2"; `nil` for anything else.
+  public init?(_ text: String) {
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
+    guard (1...2).contains(parts.count), let top = parts[0], let bottom = parts[parts.count - 1]
+    else {
+      return nil
+    }
+    if parts.count == 1 {
+      self.init(top)
+    } else {
+      self.init(top, over: bottom)
+    }
+  }
+
+  /// The value, no unit.
+  public var value: Double { Double(numerator) / Double(denominator) }
+
+  /// "2" or "3/2".
+  public var description: String {
+    denominator == 1 ? "\(numerator)" : "\(numerator)/\(denominator)"
+  }
+
+  /// Reads an integer, or text such as "3/2" in lowest terms.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let whole = try? container.decode(Int.self)
+    let text = try whole.map(String.init) ?? container.decode(String.self)
+    guard let temperature = Temperature(text), temperature.description == text else {
+      throw Problem(.corrupt, "'\(text)' is not a temperature such as 2 or \"3/2\"")
+    }
+    self = temperature
+  }
+
+  /// Writes an integer, or text such as "3/2".
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if denominator == 1 {
+      try container.encode(numerator)
+    } else {
+      try container.encode(description)
+    }
+  }
+}
+
+/// How records are stored; everything but `zstdLevel` decides their bytes.
+public struct Encoding: Codable, Hashable, Sendable {
+  /// C, the number of classes, 1...2^24.
+  public var classes: Int
+  /// k, the number of classes kept of every record, 1...C; k = C keeps them all and has no tail.
+  public var k: Int
+  /// Steps of a gap in one nat.
+  public var stepsPerNat: Int
+  /// Steps of the largest logit in one nat. Finer than a gap's, because its error shifts all gaps.
+  public var largestStepsPerNat: Int
+  /// Steps of log(tail / head) in one nat.
+  public var tailStepsPerNat: Int
+  /// The planned temperatures, ascending: of the tail ratios (when k < C) and of the certificate.
+  public var temperatures: [Temperature]
+  /// Records of a block; the last block of a view may hold fewer.
+  public var blockRows: Int
+  /// The block codec; 1 is the only one.
+  public var codec: Int
+  /// The zstd level of new blocks, 1...19. Not part of the fingerprint.
+  public var zstdLevel: Int
+
+  /// The defaults for `k` of `classes` classes.
+  public init(
+    classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 128,
+    tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], blockRows: Int? = nil,
+    zstdLevel: Int = 1
+  ) {
+    self.classes = classes
+    self.k = k
+    self.stepsPerNat = stepsPerNat
+    self.largestStepsPerNat = largestStepsPerNat
+    self.tailStepsPerNat = tailStepsPerNat
+    self.temperatures = temperatures
+    self.blockRows = blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k)
+    codec = 1
+    self.zstdLevel = zstdLevel
+  }
+
+  /// 2,048 rows for k <= 20, 1,024 for k <= 50, 512 above: 30 to 130 kB stored. Fewer where a block
+  /// of full rows would exceed 256 MiB.
+  public static func defaultBlockRows(classes: Int, k: Int) -> Int {
+    let rows = k <= 20 ? 2048 : k <= 50 ? 1024 : 512
+    return max(1, min(rows, (1 << 26) / max(classes, 1)))
+  }
+
+  /// The temperatures whose tail ratios a record stores: none when k = C.
+  public var tailTemperatures: [Temperature] { k < classes ? temperatures : [] }
+
+  /// - Throws: `Problem(.configuration)` naming the field that is out of range.
+  func validate() throws {
+    try demand(classes, in: 1...Limits.classes, "classes")
+    try demand(k, in: 1...classes, "k")
+    for (steps, name) in [
+      (stepsPerNat, "stepsPerNat"), (largestStepsPerNat, "largestStepsPerNat"),
+      (tailStepsPerNat, "tailStepsPerNat"),
+    ] {
+      try demand(steps, in: 1...Limits.stepsPerNat, name)
+    }
+    try demand(
+      largestStepsPerNat, in: stepsPerNat...Limits.stepsPerNat, "largestStepsPerNat")
+    try demand(temperatures.count, in: 1...Limits.temperatures, "the number of temperatures")
+    guard temperatures.allSatisfy({ $0.value >= 0.25 }) else {
+      throw Problem(.configuration, "temperatures \(temperatures) must be 1/4 or more")
+    }
+    guard zip(temperatures, temperatures.dropFirst()).allSatisfy({ $0.value < $1.value }) else {
+      throw Problem(.configuration, "temperatures \(temperatures) must be ascending")
+    }
+    try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
+    try demand(codec, in: 1...1, "codec")
+    try demand(zstdLevel, in: 1...19, "zstdLevel")
+    guard largestBlock <= Limits.blockBytes else {
+      throw Problem(
+        .configuration,
+        "\(blockRows) rows of k = \(k) can take \(largestBlock) bytes a block; "
+          + "at most \(Limits.blockBytes) are allowed: choose a smaller blockRows")
+    }
+  }
+
+  private func demand(_ value: Int, in range: ClosedRange<Int>, _ name: String) throws {
+    guard range.contains(value) else {
+      throw Problem(
+        .configuration,
+        "encoding: \(name) is \(value), it must be in \(range.lowerBound)...\(range.upperBound)")
+    }
+  }
+
+  /// No canonical block of this encoding is longer, in bytes.
+  var largestBlock: Int {
+    let escaped = 5
+    let row =
+      k * 3 + (k - 1) * escaped + 4 + (2 * escaped + 3) + tailTemperatures.count * 4
+    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row
+  }
+}
+
+/// What a cache can hold (docs/FORMAT.md, "Limits").
+enum Limits {
+  static let classes = 1 << 24
+  static let stepsPerNat = 1 << 8
+  static let temperatures = 8
+  static let blockRows = 1 << 16
+  static let blockBytes = 1 << 30
+  /// Of a logit, in nats. Keeps every stored integer below 2^30 in magnitude.
+  static let magnitude: Float = 262_144
+  /// The largest gap in steps: twice the magnitude at the finest step is 2^27, plus rounding.
+  static let level: UInt32 = 1 << 28
+  /// The largest logit and the tail ratio, in steps.
+  static let signed: Int32 = 1 << 30
+  static let samples = 1 << 40
+  static let views = 1 << 24
+}

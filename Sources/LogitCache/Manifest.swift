@@ -1,0 +1,211 @@
+public import Basics
+
+/// Which data set a cache belongs to.
+public struct DataSetIdentity: Codable, Hashable, Sendable {
+  /// A name for people.
+  public var name: String
+  /// Digest of the data set's content.
+  public var fingerprint: Digest
+  /// n, the number of samples.
+  public var samples: Int
+  /// A name for each of the C classes.
+  public var classNames: [String]
+
+  /// Describes a data set.
+  public init(name: String, fingerprint: Digest, samples: Int, classNames: [String]) {
+    self.name = name
+    self.fingerprint = fingerprint
+    self.samples = samples
+    self.classNames = classNames
+  }
+}
+
+/// Which augmentation made the views.
+public struct RecipeIdentity: Codable, Hashable, Sendable {
+  /// Digest of the recipe's canonical JSON.
+  public var digest: Digest
+  /// The recipe itself.
+  public var content: JSONValue
+
+  /// A recipe and the digest of its canonical JSON.
+  public init(content: JSONValue) throws {
+    digest = Digest(of: try canonicalJSON(content))
+    self.content = content
+  }
+
+  /// A recipe with a digest that its own module computed.
+  public init(digest: Digest, content: JSONValue) {
+    self.digest = digest
+    self.content = content
+  }
+}
+
+/// What a cache is: everything that decides its records.
+///
+/// Written as canonical JSON: sorted keys, no spaces, no floating-point numbers.
+public struct Manifest: Codable, Hashable, Sendable {
+  /// The version of the format (docs/FORMAT.md); 1.
+  public var formatVersion: Int
+  /// The data set.
+  public var dataSet: DataSetIdentity
+  /// The augmentation recipe.
+  public var recipe: RecipeIdentity
+  /// The seed of the views, below 2^63.
+  public var seed: UInt64
+  /// V, the number of views of every sample.
+  public var views: Int
+  /// The teacher's identity: weights, preprocessing, runtime, core type.
+  public var teacher: JSONValue
+  /// How records are stored.
+  public var encoding: Encoding
+  /// Digest of the calibration blob that codecs may learn before the first block; codec 1 learns
+  /// nothing, and its blob is empty.
+  public var calibration: Digest
+
+  /// Describes a cache whose calibration is empty.
+  public init(
+    dataSet: DataSetIdentity, recipe: RecipeIdentity, seed: UInt64, views: Int, teacher: JSONValue,
+    encoding: Encoding
+  ) {
+    formatVersion = Manifest.currentVersion
+    self.dataSet = dataSet
+    self.recipe = recipe
+    self.seed = seed
+    self.views = views
+    self.teacher = teacher
+    self.encoding = encoding
+    calibration = Digest(of: [UInt8]())
+  }
+
+  /// The format version that this library writes, and the only one it reads.
+  public static let currentVersion = 1
+
+  /// Digest of everything that decides the records: the canonical JSON without `zstdLevel`.
+  ///
+  /// Two runs belong to the same cache exactly when their fingerprints are equal.
+  /// - Throws: `Problem(.configuration)` when a value is out of range or a number is fractional.
+  public var fingerprint: Digest {
+    get throws {
+      try validate()
+      return Digest(of: try canonicalJSON(try identity()))
+    }
+  }
+
+  /// n x V, the number of records of a complete cache.
+  public var records: Int { dataSet.samples * views }
+
+  /// Blocks of one view.
+  public var blocksPerView: Int {
+    (dataSet.samples + encoding.blockRows - 1) / encoding.blockRows
+  }
+
+  /// Every block of a complete cache, in key order.
+  public var blockKeys: [BlockKey] {
+    (0..<views).flatMap { view in
+      (0..<blocksPerView).map { BlockKey(view: view, block: $0) }
+    }
+  }
+
+  /// The samples of a block.
+  public func samples(of key: BlockKey) -> Range<Int> {
+    let first = key.block * encoding.blockRows
+    return first..<min(first + encoding.blockRows, dataSet.samples)
+  }
+
+  /// Whether a complete cache has this block.
+  func contains(_ key: BlockKey) -> Bool {
+    (0..<views).contains(key.view) && (0..<blocksPerView).contains(key.block)
+  }
+
+  /// The manifest as JSON without what does not decide records.
+  private func identity() throws -> JSONValue {
+    let value = try parseJSON(try canonicalJSON(self).utf8, source: "the manifest")
+    guard case .object(var members) = value,
+      case .object(var encoding)? = members["encoding"]
+    else { preconditionFailure("a manifest is a JSON object") }
+    encoding["zstdLevel"] = nil
+    members["encoding"] = .object(encoding)
+    return .object(members)
+  }
+
+  /// What differs between this manifest and another, one readable line each; empty when both
+  /// describe the same cache. "Other" is called the cache, `self` this run.
+  ///
+  /// For example `seed: the cache has 1, this run has 2`.
+  public func differences(from other: Manifest) throws -> [String] {
+    let mine = flattened(try identity())
+    let theirs = flattened(try other.identity())
+    return Set(mine.keys).union(theirs.keys).sorted().compactMap { path in
+      let (a, b) = (theirs[path] ?? "nothing", mine[path] ?? "nothing")
+      return a == b ? nil : "\(path): the cache has \(a), this run has \(b)"
+    }
+  }
+
+  /// - Throws: `Problem(.configuration)` naming the field that is out of range.
+  public func validate() throws {
+    guard formatVersion == Manifest.currentVersion else {
+      throw Problem(
+        .corrupt,
+        "format version \(formatVersion) is not known; this program reads version "
+          + "\(Manifest.currentVersion)")
+    }
+    try encoding.validate()
+    guard (1...Limits.samples).contains(dataSet.samples), (1...Limits.views).contains(views),
+      blocksPerView <= Int(UInt32.max)
+    else {
+      throw Problem(
+        .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
+    }
+    guard dataSet.classNames.count == encoding.classes else {
+      throw Problem(
+        .configuration,
+        "the data set names \(dataSet.classNames.count) classes, the teacher has "
+          + "\(encoding.classes)")
+    }
+    guard seed <= UInt64(Int.max) else {
+      throw Problem(.configuration, "seed \(seed) is too large, it must be below 2^63")
+    }
+    for (value, name) in [(teacher, "teacher"), (recipe.content, "recipe")] {
+      if let path = fraction(in: value, path: name) {
+        throw Problem(
+          .configuration, "\(path) is a fractional number; write it as text, such as \"1/32\"")
+      }
+    }
+  }
+}
+
+/// The path of the first number that is not an integer; `nil` when there is none.
+private func fraction(in value: JSONValue, path: String) -> String? {
+  switch value {
+  case .number: return path
+  case .array(let elements):
+    for (index, element) in elements.enumerated() {
+      if let found = fraction(in: element, path: "\(path)[\(index)]") { return found }
+    }
+  case .object(let members):
+    for (key, member) in members.sorted(by: { $0.key < $1.key }) {
+      if let found = fraction(in: member, path: "\(path).\(key)") { return found }
+    }
+  default: break
+  }
+  return nil
+}
+
+/// Every leaf of a JSON document by its path: `encoding.temperatures[1]` -> `2`.
+private func flattened(_ value: JSONValue, path: String = "") -> [String: String] {
+  switch value {
+  case .object(let members) where !members.isEmpty:
+    members.reduce(into: [:]) { leaves, member in
+      let inner = path.isEmpty ? member.key : "\(path).\(member.key)"
+      leaves.merge(flattened(member.value, path: inner)) { first, _ in first }
+    }
+  case .array(let elements) where !elements.isEmpty:
+    elements.enumerated().reduce(into: [:]) { leaves, element in
+      leaves.merge(flattened(element.element, path: "\(path)[\(element.offset)]")) { first, _ in
+        first
+      }
+    }
+  case .string(let text): [path: text]
+  default: [path: (try? canonicalJSON(value)) ?? "\(value)"]
+  }
+}

@@ -1,0 +1,82 @@
+import Losses
+
+/// The records of a block as integers, one column per field: exactly what a block stores.
+///
+/// Columns of ranks are rank-major: rank j of row r is at `j * rows + r`.
+struct RecordColumns: Equatable {
+  let classes: Int
+  let k: Int
+  let temperatures: Int
+  private(set) var rows = 0
+
+  /// Head classes [k, rows], best first.
+  var ids: [UInt32] = []
+  /// Gaps to the largest logit in steps [k, rows], ascending along ranks, 0 at rank 0.
+  var levels: [UInt32] = []
+  /// The largest logit in its steps [rows].
+  var largest: [Int32] = []
+  /// The label [rows].
+  var labels: [UInt32] = []
+  /// The label's rank in the full order [rows].
+  var labelRanks: [UInt32] = []
+  /// The label's gap in steps [rows].
+  var labelLevels: [UInt32] = []
+  /// log(tail / head) in its steps [temperatures, rows].
+  var tails: [Int32] = []
+
+  init(_ encoding: Encoding) {
+    classes = encoding.classes
+    k = encoding.k
+    temperatures = encoding.tailTemperatures.count
+  }
+
+  /// Makes room for `count` rows; their content is arbitrary until overwritten.
+  mutating func resize(to count: Int) {
+    if count == rows { return }
+    rows = count
+    ids = Array(repeating: 0, count: k * count)
+    levels = ids
+    largest = Array(repeating: 0, count: count)
+    labels = Array(repeating: 0, count: count)
+    labelRanks = labels
+    labelLevels = labels
+    tails = Array(repeating: 0, count: temperatures * count)
+  }
+
+  /// Writes the records as floating-point values, row-major.
+  ///
+  /// - Precondition: the batch has this shape: same classes, k and tail temperatures.
+  func write(to batch: inout TeacherBatch, _ encoding: Encoding) {
+    precondition(
+      batch.classes == classes && batch.k == k && batch.tailTemperatures.count == temperatures,
+      "a batch of \(batch.classes) classes, k = \(batch.k) cannot hold \(classes), k = \(k)")
+    batch.resize(to: rows)
+    let step = 1 / Float(encoding.stepsPerNat)
+    let largestStep = 1 / Float(encoding.largestStepsPerNat)
+    let tailStep = 1 / Float(encoding.tailStepsPerNat)
+    transpose(ids, columns: k, into: &batch.classIDs) { Int32(truncatingIfNeeded: $0) }
+    transpose(levels, columns: k, into: &batch.gaps) { Float($0) * step }
+    transpose(tails, columns: temperatures, into: &batch.logTailRatios) { Float($0) * tailStep }
+    transpose(largest, columns: 1, into: &batch.largestLogits) { Float($0) * largestStep }
+    transpose(labels, columns: 1, into: &batch.labels) { Int32(truncatingIfNeeded: $0) }
+    transpose(labelRanks, columns: 1, into: &batch.labelRanks) { Int32(truncatingIfNeeded: $0) }
+    transpose(labelLevels, columns: 1, into: &batch.labelGaps) { Float($0) * step }
+  }
+
+  @inline(__always)
+  private func transpose<Source, Target>(
+    _ source: [Source], columns: Int, into target: inout [Target],
+    _ convert: (Source) -> Target
+  ) {
+    let rows = rows
+    source.withUnsafeBufferPointer { source in
+      target.withUnsafeMutableBufferPointer { target in
+        for column in 0..<columns {
+          for row in 0..<rows {
+            target[row &* columns &+ column] = convert(source[column &* rows &+ row])
+          }
+        }
+      }
+    }
+  }
+}

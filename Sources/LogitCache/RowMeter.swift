@@ -1,0 +1,216 @@
+/// Computes tail ratios from a full row and measures how far the stored record is from it.
+///
+/// Sums are in Double, in the log domain relative to the largest logit of the head and of the tail:
+/// the tail's mass is never 1 - sum p. Works on one row at a time without allocating.
+struct RowMeter {
+  private let encoding: Encoding
+  /// Head gaps of the row: true, and as stored.
+  private var gaps: [Double]
+  private var storedGaps: [Double]
+  /// Probabilities of the head times their normaliser: true, and as stored.
+  private var head: [Double]
+  private var storedHead: [Double]
+  /// Tail logits minus the largest of them, and their exponentials at one temperature.
+  private var tail: [Double]
+  private var powers: [Double]
+  private var inHead: [Bool]
+  private var largest = 0.0
+  private var largestTail = 0.0
+  /// The tail constant that the last measured temperature implies, as a gap to the largest logit.
+  private var tailConstant = 0.0
+
+  init(_ encoding: Encoding) {
+    self.encoding = encoding
+    gaps = Array(repeating: 0, count: encoding.k)
+    storedGaps = gaps
+    head = gaps
+    storedHead = gaps
+    tail = Array(repeating: 0, count: encoding.classes - encoding.k)
+    powers = tail
+    inHead = Array(repeating: false, count: encoding.classes)
+  }
+
+  /// What the meter needs to know of one record.
+  struct Record {
+    /// The row's largest logit as stored, in nats.
+    var storedLargest: Double
+    /// The label's gap, and whether the head has it.
+    var labelGap: Double
+    var labelInHead: Bool
+  }
+
+  /// Takes in a row: its head's gaps and its tail.
+  ///
+  /// - Parameter level: the stored gap of a rank in steps.
+  mutating func load(
+    _ row: UnsafeBufferPointer<Float>, head ids: [UInt32], level: (Int) -> UInt32
+  ) {
+    largest = Double(row[Int(ids[0])])
+    let step = 1 / Double(encoding.stepsPerNat)
+    for rank in 0..<ids.count {
+      gaps[rank] = largest - Double(row[Int(ids[rank])])
+      storedGaps[rank] = Double(level(rank)) * step
+    }
+    if !tail.isEmpty { loadTail(row, ids) }
+  }
+
+  private mutating func loadTail(_ row: UnsafeBufferPointer<Float>, _ ids: [UInt32]) {
+    for id in ids { inHead[Int(id)] = true }
+    var largest = -Float.infinity
+    inHead.withUnsafeBufferPointer { inHead in
+      tail.withUnsafeMutableBufferPointer { tail in
+        var filled = 0
+        for index in 0..<row.count where !inHead[index] {
+          tail[filled] = Double(row[index])
+          largest = max(largest, row[index])
+          filled &+= 1
+        }
+        for index in 0..<tail.count { tail[index] -= Double(largest) }
+      }
+    }
+    for id in ids { inHead[Int(id)] = false }
+    largestTail = Double(largest)
+  }
+
+  /// Measures the loaded row at one planned temperature into `errors`, and returns its tail ratio in
+  /// steps (0 when there is no tail).
+  mutating func measure(
+    _ record: Record, at temperature: Double, into errors: inout Certificate.AtTemperature
+  ) -> Int32 {
+    let scale = 1 / temperature
+    let headSum = exponentials(of: gaps, -scale, into: &head)
+    let storedSum = exponentials(of: storedGaps, -scale, into: &storedHead)
+    var ratio: Int32 = 0
+    var tailWeight = 0.0  // of one unit of `powers`, relative to the largest logit
+    var tailSum = 0.0
+    var storedTail = 0.0  // stored mass of the whole tail, relative to the stored head's
+    if !tail.isEmpty {
+      tailSum = exponentials(of: tail, scale, into: &powers)
+      let logWeight = (largestTail - largest) * scale
+      let steps = Double(encoding.tailStepsPerNat)
+      let logRatio = logWeight + exactLog(tailSum) - exactLog(headSum)
+      ratio = Int32((logRatio * steps).rounded(.toNearestOrEven))
+      tailWeight = exactExp(logWeight)
+      storedTail = exponential(Double(ratio) / steps)
+      let perClass = Double(ratio) / steps + exactLog(storedSum) - exactLog(Double(tail.count))
+      tailConstant = -temperature * perClass
+    }
+    let normaliser = 1 / (headSum + tailSum * tailWeight)
+    let storedNormaliser = 1 / (storedSum * (1 + storedTail))
+    compare(
+      temperature: temperature, normaliser: normaliser, storedNormaliser: storedNormaliser,
+      tailScale: tailWeight * normaliser,
+      storedTailEach: tail.isEmpty
+        ? 0 : storedTail / ((1 + storedTail) * Double(tail.count)),
+      tailMass: tailSum * tailWeight * normaliser, into: &errors)
+    let label = record.labelInHead ? 0 : exactExp(-record.labelGap * scale) * normaliser
+    errors.pldDroppedWeight.add(max(0, tailSum * tailWeight * normaliser - label))
+    return ratio
+  }
+
+  private func compare(
+    temperature: Double, normaliser: Double, storedNormaliser: Double, tailScale: Double,
+    storedTailEach: Double, tailMass: Double, into errors: inout Certificate.AtTemperature
+  ) {
+    let count = Double(encoding.classes)
+    var absolute = 0.0
+    var squared = 0.0
+    var mass = tailMass
+    var storedMass = storedTailEach * Double(tail.count)
+    for rank in 0..<head.count {
+      let p = head[rank] * normaliser
+      let stored = storedHead[rank] * storedNormaliser
+      absolute += abs(p - stored)
+      squared += (p - stored) * (p - stored)
+      mass += p
+      storedMass += stored
+    }
+    let mean = mass / count
+    let storedMean = storedMass / count
+    var variance = 0.0
+    var storedVariance = 0.0
+    var covariance = 0.0
+    for rank in 0..<head.count {
+      let p = head[rank] * normaliser - mean
+      let stored = storedHead[rank] * storedNormaliser - storedMean
+      variance += p * p
+      storedVariance += stored * stored
+      covariance += p * stored
+    }
+    powers.withUnsafeBufferPointer { powers in
+      let tailCount = Double(powers.count)
+      absolute += LaneSum.absolutes(powers, scale: tailScale, center: storedTailEach)
+      squared += LaneSum.squares(powers, scale: tailScale, center: storedTailEach)
+      variance += LaneSum.squares(powers, scale: tailScale, center: mean)
+      let difference = storedTailEach - storedMean
+      storedVariance += tailCount * difference * difference
+      covariance += difference * (tailMass - tailCount * mean)
+    }
+    errors.totalVariation.add(absolute / 2)
+    errors.kdGradientError.add(temperature * squared.squareRoot())
+    errors.distAngle.add(angle(variance, storedVariance, covariance))
+  }
+
+  /// 1 - correlation; 0 for a constant full row, which gives DIST no direction to lose.
+  private func angle(_ variance: Double, _ storedVariance: Double, _ covariance: Double) -> Double {
+    if variance < 1e-24 { return 0 }
+    if storedVariance < 1e-24 { return 1 }
+    return max(0, 1 - covariance / (variance * storedVariance).squareRoot())
+  }
+
+  /// Measures the energy of the logits' error; call it after the highest temperature.
+  func measureEnergy(_ record: Record, into statistic: inout ErrorStatistic) {
+    let shift = record.storedLargest - largest
+    var error = 0.0
+    var sum = 0.0
+    for rank in 0..<gaps.count {
+      let difference = shift - storedGaps[rank] + gaps[rank]
+      error += difference * difference
+      sum -= gaps[rank]
+    }
+    // Everything is measured from the largest logit; tail values are offsets from their largest.
+    let tailOffset = largestTail - largest
+    tail.withUnsafeBufferPointer { tail in
+      error += LaneSum.squares(tail, scale: 1, center: shift - tailConstant - tailOffset)
+      sum += LaneSum.sum(tail) + Double(tail.count) * tailOffset
+    }
+    let mean = sum / Double(encoding.classes)
+    var energy = 0.0
+    for gap in gaps { energy += (-gap - mean) * (-gap - mean) }
+    tail.withUnsafeBufferPointer {
+      energy += LaneSum.squares($0, scale: 1, center: mean - tailOffset)
+    }
+    let step = 1 / Double(encoding.stepsPerNat)
+    statistic.add(error / max(energy, Double(encoding.classes) * step * step))
+  }
+
+  /// Whether the first class of the head has the largest logit of the row.
+  var headIsLargest: Bool {
+    gaps.allSatisfy { $0 >= 0 } && (tail.isEmpty || largestTail <= largest)
+  }
+
+  /// Whether the head is in the row's own order, ties lower class first, and above the tail.
+  func isOrdered(_ ids: [UInt32]) -> Bool {
+    for rank in 1..<max(ids.count, 1) {
+      let descends =
+        gaps[rank - 1] < gaps[rank] || (gaps[rank - 1] == gaps[rank] && ids[rank - 1] < ids[rank])
+      if !descends { return false }
+    }
+    return tail.isEmpty || largestTail <= largest - gaps[gaps.count - 1]
+  }
+
+  /// Writes exp(scale * x) for every x and returns the sum.
+  private func exponentials(
+    of source: [Double], _ scale: Double, into target: inout [Double]
+  ) -> Double {
+    source.withUnsafeBufferPointer { source in
+      target.withUnsafeMutableBufferPointer { target in
+        for index in 0..<source.count { target[index] = exactExp(source[index] * scale) }
+        return LaneSum.sum(UnsafeBufferPointer(target))
+      }
+    }
+  }
+
+  /// e^x for either sign, capped at e^700.
+  private func exponential(_ x: Double) -> Double { x <= 0 ? exactExp(x) : 1 / exactExp(-x) }
+}

@@ -1,0 +1,206 @@
+public import Basics
+import LMDB
+
+/// What `verifyCache` read and found in order.
+public struct VerifyReport: Equatable, Sendable {
+  /// Blocks read.
+  public var blocks = 0
+  /// Records read.
+  public var records = 0
+  /// Blocks that are not stored yet; 0 when the cache is sealed.
+  public var missingBlocks = 0
+  /// Bytes of the stored blocks.
+  public var storedBytes = 0
+  /// Bytes of the same blocks before compression.
+  public var canonicalBytes = 0
+  /// Digest of everything that decides the records.
+  public var fingerprint: Digest
+  /// The identity of the content; `nil` unless the cache is sealed.
+  public var cacheDigest: Digest?
+}
+
+/// Reads a whole cache again and checks every byte of it.
+///
+/// The sealed file against its chunk digests; the pages; every block's checksum, length, structure
+/// and digest; that each block is stored in the one canonical way; that the index agrees, no block is
+/// missing from a sealed cache and none is foreign; the cache digest.
+/// - Parameter progress: called after each block with the blocks done and the blocks in all.
+/// - Throws: `Problem(.corrupt)` listing what is wrong, with byte ranges, views and blocks.
+public func verifyCache(
+  path: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+) throws -> VerifyReport {
+  let folder = CacheFolder(path: path)
+  var findings = Findings(path: path)
+  if let seal = try Seal.read(folder), folder.hasData {
+    try seal.checkLength(folder)
+    for range in try seal.damagedRanges(folder) {
+      findings.add(
+        "data.mdb differs from what was sealed in bytes \(range.lowerBound)..<\(range.upperBound)")
+    }
+  }
+  do {
+    let reader = try CacheReader(path: path)
+    var verifier = try Verifier(reader, findings)
+    return try verifier.run(progress)
+  } catch let problem as Problem where problem.kind == .corrupt && !findings.lines.isEmpty {
+    findings.add(problem.message)
+    throw findings.problem
+  }
+}
+
+/// What is wrong with a cache, as lines; the first hundred are kept.
+private struct Findings {
+  let path: String
+  private(set) var lines: [String] = []
+  private var more = 0
+
+  init(path: String) { self.path = path }
+
+  mutating func add(_ line: String) {
+    if lines.count < 100 { lines.append(line) } else { more += 1 }
+  }
+
+  var problem: Problem {
+    let rest = more > 0 ? "  and \(more) more\n" : ""
+    return Problem(
+      .corrupt,
+      "\(path) is damaged:\n" + lines.map { "  \($0)\n" }.joined() + rest
+        + "Fetch it again, or precompute it into a new folder.")
+  }
+}
+
+/// Checks the blocks of an open cache in key order.
+private struct Verifier {
+  private let reader: CacheReader
+  private let decoder: BlockDecoder
+  private let total: Int
+  private var findings: Findings
+  private var report: VerifyReport
+  private var digest: CacheDigest
+
+  init(_ reader: CacheReader, _ findings: Findings) throws {
+    self.reader = reader
+    self.findings = findings
+    decoder = try BlockDecoder(reader.manifest)
+    total = reader.manifest.blocksPerView * reader.manifest.views
+    report = VerifyReport(fingerprint: reader.fingerprint, cacheDigest: reader.cacheDigest)
+    digest = CacheDigest(fingerprint: reader.fingerprint, blocks: total)
+  }
+
+  mutating func run(_ progress: (Int, Int) -> Void) throws -> VerifyReport {
+    try checkMeta()
+    try checkForeignKeys()
+    var done = 0
+    for view in 0..<reader.manifest.views {
+      for block in 0..<reader.manifest.blocksPerView {
+        try check(BlockKey(view: view, block: block))
+        done += 1
+        progress(done, total)
+      }
+    }
+    if reader.isSealed, findings.lines.isEmpty, digest.finish() != reader.cacheDigest {
+      findings.add("the blocks' cache digest is \(digest.finish()), another one was sealed")
+    }
+    guard findings.lines.isEmpty else { throw findings.problem }
+    return report
+  }
+
+  private mutating func checkMeta() throws {
+    do {
+      try reader.environment.read { transaction in
+        try MetaTable.checkCalibration(transaction, reader.environment, reader.manifest)
+      }
+    } catch let problem as Problem {
+      findings.add(problem.message)
+    }
+  }
+
+  /// Every stored key must belong to the manifest's blocks.
+  private mutating func checkForeignKeys() throws {
+    let manifest = reader.manifest
+    for name in ["blocks", "index"] {
+      let table = reader.environment.table(name)
+      let foreign = try reader.environment.read { transaction in
+        var foreign = 0
+        try transaction.forEach(in: table) { key, _ in
+          let known = BlockKey(key).map { manifest.contains($0) } ?? false
+          foreign += known ? 0 : 1
+          return true
+        }
+        return foreign
+      }
+      if foreign > 0 { findings.add("table '\(name)' holds \(foreign) foreign keys") }
+    }
+  }
+
+  private mutating func check(_ key: BlockKey) throws {
+    do {
+      guard let info = try reader.blockInfo(key) else {
+        try checkAbsence(key)
+        return
+      }
+      try checkBlock(key, info)
+      digest.append(key, info)
+      report.blocks += 1
+      report.records += info.rows
+      report.storedBytes += info.storedBytes
+      report.canonicalBytes += info.canonicalBytes
+    } catch let problem as Problem where problem.kind == .corrupt {
+      findings.add(problem.message)
+    }
+  }
+
+  private mutating func checkAbsence(_ key: BlockKey) throws {
+    let isStored = try reader.environment.read { transaction in
+      let table = reader.environment.table("blocks")
+      if try transaction.value(forKey: key.bytes, in: table) != nil { return true }
+      return false
+    }
+    if isStored { throw Problem(.corrupt, "\(key) has no index entry") }
+    if reader.isSealed { throw Problem(.corrupt, "\(key) is missing from the sealed cache") }
+    report.missingBlocks += 1
+  }
+
+  private func checkBlock(_ key: BlockKey, _ info: BlockInfo) throws {
+    try reader.environment.read { transaction in
+      let table = reader.environment.table("blocks")
+      guard let value = try transaction.value(forKey: key.bytes, in: table) else {
+        throw Problem(.corrupt, "\(key) has an index entry but no content")
+      }
+      let header = try decoder.decode(value, as: key)
+      func demand(_ fine: Bool, _ fault: String) throws {
+        if !fine { throw Problem(.corrupt, "\(key) is damaged: \(fault)") }
+      }
+      try demand(value.byteCount == info.storedBytes, "its index entry has another stored length")
+      try demand(
+        decoder.canonicalBytes.count == info.canonicalBytes,
+        "its index entry has another canonical length")
+      try demand(header.viewDigest == info.viewDigest, "its index entry has another view digest")
+      try demand(
+        Digest(of: decoder.canonicalBytes) == info.digest, "its content has another digest")
+      try demand(
+        info.planes.reduce(0) { $0 + $1.canonicalBytes } == info.canonicalBytes,
+        "its planes do not add up")
+      try demand(decoder.columns.headsAreDistinct(), "a record names a class twice")
+      try demand(
+        decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")
+    }
+  }
+}
+
+extension RecordColumns {
+  /// Whether every record's head classes differ from each other, and from a label outside the head.
+  fileprivate func headsAreDistinct() -> Bool {
+    var lastSeen = [Int](repeating: -1, count: classes)
+    for row in 0..<rows {
+      for rank in 0..<k {
+        let id = Int(ids[rank * rows + row])
+        if lastSeen[id] == row { return false }
+        lastSeen[id] = row
+      }
+      let isOutside = labelRanks[row] >= UInt32(k)
+      if isOutside, lastSeen[Int(labels[row])] == row { return false }
+    }
+    return true
+  }
+}
