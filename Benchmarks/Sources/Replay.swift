@@ -36,6 +36,7 @@ func replayBenchmark() throws -> [BenchmarkRow] {
   }
   let peer = fastest["ce"] ?? .nan
   return losses.dropFirst().map {
-    .lessIsBetter("\($0) from the cache against ce", ours: fastest[$0] ?? .nan, peer: peer, unit: "s/epoch")
+    .lessIsBetter(
+      "\($0) from the cache against ce", ours: fastest[$0] ?? .nan, peer: peer, unit: "s/epoch")
   }
 }

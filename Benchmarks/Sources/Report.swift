@@ -10,7 +10,8 @@ struct BenchmarkRow: Encodable {
   var unit: String
 
   /// A row where less is better: seconds, bytes.
-  static func lessIsBetter(_ name: String, ours: Double, peer: Double, unit: String) -> BenchmarkRow {
+  static func lessIsBetter(_ name: String, ours: Double, peer: Double, unit: String) -> BenchmarkRow
+  {
     BenchmarkRow(case: name, ours: ours, peer: peer, ratio: peer / ours, unit: unit)
   }
 }

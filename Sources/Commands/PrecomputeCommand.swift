@@ -29,7 +29,8 @@ struct PrecomputeCommand: ParsableCommand {
   @Option(help: "The seed of the views.")
   var seed: UInt64 = 1
 
-  @Option(name: .customLong("k"), help: "Classes kept of every record; default: all up to 64, else 20.")
+  @Option(
+    name: .customLong("k"), help: "Classes kept of every record; default: all up to 64, else 20.")
   var k: Int?
 
   @Option(help: "Seconds of work between commits: what a kill can cost.")

@@ -22,6 +22,10 @@ struct VerifyCommand: ParsableCommand {
       progress?.update(done: done)
     }
     if json { return print(try readableJSON(report), terminator: "") }
-    print("\(cache): \(report)")
+    let state =
+      report.cacheDigest.map { "sealed, digest \($0)" }
+      ?? "not sealed, \(report.missingBlocks) blocks missing"
+    print(
+      "\(cache): \(report.blocks) blocks, \(report.records) records, every digest right; \(state)")
   }
 }

@@ -1,5 +1,5 @@
-import Basics
-import CZlib
+internal import Basics
+internal import CZlib
 
 /// Unpacks and packs single-member gzip files (RFC 1952) held in memory.
 public enum Gzip {

@@ -1,4 +1,4 @@
-import Basics
+internal import Basics
 internal import CZstd
 
 /// A zstd frame and how many of its bytes each piece took.

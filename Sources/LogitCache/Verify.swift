@@ -2,7 +2,7 @@ public import Basics
 import LMDB
 
 /// What `verifyCache` read and found in order.
-public struct VerifyReport: Equatable, Sendable {
+public struct VerifyReport: Codable, Equatable, Sendable {
   /// Blocks read.
   public var blocks = 0
   /// Records read.

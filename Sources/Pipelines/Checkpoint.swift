@@ -29,7 +29,8 @@ struct Checkpoint {
   /// - Throws: `Problem(.corrupt)` naming the file when it is no checkpoint.
   static func read(_ path: String) throws -> Checkpoint {
     let file = try Safetensors.read(path)
-    guard let text = file.metadata["plan"], let epochs = file.metadata["epochsDone"].flatMap({ Int($0) })
+    guard let text = file.metadata["plan"],
+      let epochs = file.metadata["epochsDone"].flatMap({ Int($0) })
     else {
       throw Problem(
         .corrupt, "\(path) is not a checkpoint of this program; choose another --out folder")

@@ -26,7 +26,9 @@ func predictions(of model: Model, on dataSet: any DataSet) throws -> Predictions
     augmenter.render(
       samples: start..<min(start + evaluationBatch, dataSet.count), view: 0, into: &views)
     model.network.infer(model.inputBatch(of: views)).withValues { logits in
-      for row in 0..<views.count { result.classes.append(largest(logits, row, model.network.classes)) }
+      for row in 0..<views.count {
+        result.classes.append(largest(logits, row, model.network.classes))
+      }
     }
   }
   let correct = zip(result.classes, dataSet.labels).count { $0 == $1 }
@@ -75,7 +77,8 @@ public func evaluate(modelPath: String, data: String, cachePath: String?) throws
     throw Problem(
       .corrupt,
       "model \(modelPath) takes \(model.network.inputShape) inputs and names \(model.network.classes) classes; "
-        + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and \(dataSet.classNames.count) classes")
+        + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and \(dataSet.classNames.count) classes"
+    )
   }
   let predictions = try predictions(of: model, on: dataSet)
   var result = Evaluation(samples: dataSet.count, accuracy: predictions.accuracy)

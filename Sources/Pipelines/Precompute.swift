@@ -122,7 +122,8 @@ private struct BlockWork: Sendable {
     guard teacher.classes == classes else {
       throw Problem(
         .corrupt,
-        "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)")
+        "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
+      )
     }
     let k = job.k ?? (classes <= 64 ? classes : 20)
     guard (1...classes).contains(k) else {
@@ -142,7 +143,7 @@ private struct BlockWork: Sendable {
     for _ in 0..<min(threads, keys.count) {
       let thread = Thread {
         do {
-          let worker = try BlockWorker(manifest: manifest, teacher: teacher, augmenter: augmenter)
+          var worker = try BlockWorker(manifest: manifest, teacher: teacher, augmenter: augmenter)
           while let index = queue.claim() {
             queue.deliver(try worker.makeBlock(keys[index]), at: index)
           }
@@ -157,7 +158,7 @@ private struct BlockWork: Sendable {
 }
 
 /// One thread's teacher session and buffers.
-private final class BlockWorker {
+private struct BlockWorker {
   private let manifest: Manifest
   private let batchSize: Int
   private let augmenter: Augmenter
@@ -178,7 +179,7 @@ private final class BlockWorker {
 
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
   /// same batch shapes, so its bytes do not depend on who makes it, or when.
-  func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
+  mutating func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
     var pixels = DigestBuilder()
@@ -187,13 +188,22 @@ private final class BlockWorker {
       augmenter.render(samples: batch, view: key.view, into: &views)
       views.appendTensors(to: &pixels)
       let start = (first - samples.lowerBound) * classes
-      var rows = logits.mutableSpan
-      var target = rows._mutatingExtracting(start..<start + batch.count * classes)
-      try session.logits(of: views, into: &target)
+      try session.logits(of: views, into: &logits, rows: start..<start + batch.count * classes)
     }
     return try encoder.encode(
       logits: logits.span.extracting(0..<samples.count * classes),
       labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
       firstSample: samples.lowerBound, viewDigest: pixels.finish())
+  }
+}
+
+extension TeacherSession {
+  /// Gives logits into a part of an array.
+  fileprivate func logits(
+    of batch: borrowing ViewBatch, into array: inout [Float], rows: Range<Int>
+  ) throws {
+    var all = array.mutableSpan
+    var part = all._mutatingExtracting(rows)
+    try logits(of: batch, into: &part)
   }
 }

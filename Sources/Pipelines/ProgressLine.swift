@@ -35,7 +35,8 @@ public struct ProgressLine {
     let elapsed = seconds(clock.now - start)
     let rate = Double(done - first) / max(elapsed, 1e-9)
     show(
-      "\(label): \(done) \(unit) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s", final: true)
+      "\(label): \(done) \(unit) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s", final: true
+    )
   }
 
   private func line(done: Int, elapsed: Double) -> String {

@@ -204,7 +204,8 @@ extension TrainingRun {
 
 /// Opens what the plan trains on and refuses what cannot be right before the first step.
 private func openSource(
-  _ plan: TrainingPlan, _ dataSet: any DataSet, _ loss: LossConfiguration, _ options: TrainingOptions
+  _ plan: TrainingPlan, _ dataSet: any DataSet, _ loss: LossConfiguration,
+  _ options: TrainingOptions
 ) throws -> BatchSource {
   let needs = loss.requirements
   guard let path = plan.cache else {

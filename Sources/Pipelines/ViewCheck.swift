@@ -21,7 +21,8 @@ public enum ViewCheck: Hashable, Sendable {
       let samples = cache.manifest.samples(of: key)
       guard let stored = try cache.blockInfo(key) else {
         throw Problem(
-          .corrupt, "\(cache.path) has no \(key): it is not complete; run precompute again to finish it")
+          .corrupt,
+          "\(cache.path) has no \(key): it is not complete; run precompute again to finish it")
       }
       guard augmenter.digest(samples: samples, view: key.view) == stored.viewDigest else {
         throw Problem(

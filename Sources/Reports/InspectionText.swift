@@ -22,12 +22,17 @@ extension Inspection {
       ),
       (
         "recipe",
-        operations.isEmpty ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
+        operations.isEmpty
+          ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
       ),
-      ("records", "\(records) = \(dataSet.samples) samples x \(views) views, k = \(k) of \(classes) classes"),
+      (
+        "records",
+        "\(records) = \(dataSet.samples) samples x \(views) views, k = \(k) of \(classes) classes"
+      ),
       (
         "size",
-        String(format: "%.2f MB on disk, %.2f bytes per record", Double(bytes) / 1e6, bytesPerRecord)
+        String(
+          format: "%.2f MB on disk, %.2f bytes per record", Double(bytes) / 1e6, bytesPerRecord)
       ),
     ])
   }
@@ -56,7 +61,10 @@ extension Inspection {
     ])
     for tail in tailMass {
       text += lines([
-        ("tail mass, T = \(tail.temperature)", String(format: "%.6f mean, %.6f max", tail.mean, tail.max))
+        (
+          "tail mass, T = \(tail.temperature)",
+          String(format: "%.6f mean, %.6f max", tail.mean, tail.max)
+        )
       ])
     }
     text += "\n" + heading("", ["mean", "p1", "p10", "p50", "p90", "p99"])

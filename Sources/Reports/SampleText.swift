@@ -34,7 +34,8 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
   var head = 0.0
   for j in 0..<k { head += exp(-Double(batch.gaps[row * k + j])) }
   let ratio = k < batch.classes ? exp(batch.logTailRatio(row: row, temperature: 1)) : 0
-  var text = "label \(names[label]) (\(label)), rank \(batch.labelRanks[row] + 1) of \(batch.classes)\n"
+  var text =
+    "label \(names[label]) (\(label)), rank \(batch.labelRanks[row] + 1) of \(batch.classes)\n"
   text += "rank      logit  probability  class\n"
   for j in 0..<k {
     let gap = Double(batch.gaps[row * k + j])
@@ -54,7 +55,9 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
 
 /// The picture as rows of blocks, two columns to a pixel; colours as their mean.
 private func picture(of sample: Int, view: Int, _ augmenter: Augmenter) -> String {
-  guard case .image(let height, let width, let channels) = augmenter.dataSet.shape else { return "" }
+  guard case .image(let height, let width, let channels) = augmenter.dataSet.shape else {
+    return ""
+  }
   var batch = augmenter.makeBatch()
   augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
   let shades = Array(" ░▒▓█")

@@ -79,8 +79,10 @@ extension Model {
     let input = network.inputBatch(count: views.count)
     input.withMutableValues { values in
       switch views.shape {
-      case .image: normalisation.apply(views.pixels.span.extracting(0..<values.count), into: &values)
-      case .features: normalisation.apply(views.features.span.extracting(0..<values.count), into: &values)
+      case .image:
+        normalisation.apply(views.pixels.span.extracting(0..<values.count), into: &values)
+      case .features:
+        normalisation.apply(views.features.span.extracting(0..<values.count), into: &values)
       }
     }
     return input
