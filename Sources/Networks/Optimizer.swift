@@ -10,25 +10,42 @@ public struct StochasticGradientDescent: Sendable {
   /// Weight decay per step, before the learning rate.
   public var weightDecay: Float
 
-  /// Both factors.
-  public init(momentum: Float, weightDecay: Float) {
+  /// The largest norm of all gradients together; longer ones are scaled down to it (Pascanu et al.
+  /// 2013, arXiv:1211.5063). `nil` leaves gradients as they are.
+  public var clipNorm: Float?
+
+  /// All factors.
+  public init(momentum: Float, weightDecay: Float, clipNorm: Float? = nil) {
     self.momentum = momentum
     self.weightDecay = weightDecay
+    self.clipNorm = clipNorm
   }
 
   /// One step with the gradients of the latest `backward`.
   public func step(_ network: Network, learningRate: Float) {
+    let scale = clippingScale(network)
     for parameter in network.parameters where parameter.isTrained {
       let decay = parameter.isDecayed ? weightDecay : 0
       let (w, g, v) = (
         parameter.values.base, UnsafePointer(parameter.gradient.base), parameter.momentum.base
       )
       for i in 0..<parameter.count {
-        let gradient = g[i] + decay * w[i]
+        let gradient = scale * g[i] + decay * w[i]
         v[i] = momentum * v[i] + gradient
         w[i] -= learningRate * (gradient + momentum * v[i])
       }
     }
+  }
+
+  /// 1, or what brings the norm of all gradients down to `clipNorm`.
+  private func clippingScale(_ network: Network) -> Float {
+    guard let clipNorm else { return 1 }
+    var squares = 0.0
+    for parameter in network.parameters where parameter.isTrained {
+      let g = UnsafePointer(parameter.gradient.base)
+      for i in 0..<parameter.count { squares += Double(g[i]) * Double(g[i]) }
+    }
+    return Float(min(1, Double(clipNorm) / max(squares.squareRoot(), 1e-30)))
   }
 }
 

@@ -105,7 +105,8 @@ private final class TrainingRun {
       peak: plan.learningRate, warmUpSteps: Int((plan.warmUpEpochs * Double(steps)).rounded()),
       steps: plan.epochs * steps)
     optimizer = StochasticGradientDescent(
-      momentum: Float(plan.momentum), weightDecay: Float(plan.weightDecay))
+      momentum: Float(plan.momentum), weightDecay: Float(plan.weightDecay),
+      clipNorm: plan.clipNorm.map { Float($0) })
     evaluator = LossEvaluator(
       configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
       k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)

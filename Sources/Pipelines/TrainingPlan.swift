@@ -27,6 +27,8 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
   public var momentum: Double
   /// Weight decay of matrices and filters.
   public var weightDecay: Double
+  /// The largest norm of all gradients together; absent for no limit.
+  public var clipNorm: Double?
   /// Decides first weights, sample order and, without a cache, views.
   public var seed: Int
   /// Mean of the input, pixels on the scale 0...1.
@@ -59,6 +61,7 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
     warmUpEpochs = file["warm-up-epochs"]?.double ?? 0.5
     momentum = file["momentum"]?.double ?? 0.9
     weightDecay = file["weight-decay"]?.double ?? 5e-4
+    clipNorm = file["clip-norm"]?.double
     seed = file["seed"]?.integer ?? 1
     mean = file["normalise"]?["mean"]?.double ?? 0.5
     deviation = file["normalise"]?["deviation"]?.double ?? 0.25
