@@ -136,6 +136,11 @@ final class Convolution: Layer {
               target.update(repeating: 0, count: rowLength)
               continue
             }
+            if count == rowLength && rowLength <= FloatMemory.slack {
+              // A call would cost more than the copy. What is too much is overwritten by the next row.
+              moveEight(sample + row * pixelRow + source, to: target)
+              continue
+            }
             if count < rowLength { target.update(repeating: 0, count: rowLength) }
             (target + skipped).update(from: sample + row * pixelRow + source, count: count)
           }

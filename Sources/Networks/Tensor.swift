@@ -26,15 +26,18 @@ public struct LayerShape: Hashable, Sendable, CustomStringConvertible {
 
 /// Floats at one place for their whole life, aligned to a cache line.
 final class FloatMemory {
+  /// Floats allocated beyond `count`, so that short rows can be moved eight floats at a time.
+  static let slack = 8
+
   let base: UnsafeMutablePointer<Float>
   let count: Int
 
   init(count: Int) {
     self.count = count
     let bytes = UnsafeMutableRawPointer.allocate(
-      byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
-    base = bytes.bindMemory(to: Float.self, capacity: max(count, 1))
-    base.initialize(repeating: 0, count: max(count, 1))
+      byteCount: (count + Self.slack) * MemoryLayout<Float>.stride, alignment: 64)
+    base = bytes.bindMemory(to: Float.self, capacity: count + Self.slack)
+    base.initialize(repeating: 0, count: count + Self.slack)
   }
 
   deinit { base.deallocate() }
