@@ -87,13 +87,16 @@ private final class TrainingRun {
   var epochsDone = 0
   var history: [EpochMetrics] = []
 
-  init(_ plan: TrainingPlan, _ options: TrainingOptions) throws {
-    self.plan = plan
+  init(_ requested: TrainingPlan, _ options: TrainingOptions) throws {
+    var plan = requested
     self.options = options
-    let loss = try LossConfiguration(parsing: plan.loss)
+    let loss = try lossConfiguration(plan.loss)
     let dataSet = try openDataSet(plan.data)
     test = try plan.test.map { try openDataSet($0) }
     source = try openSource(plan, dataSet, loss, options)
+    plan.dataFingerprint = dataSet.fingerprint
+    plan.cacheDigest = source.cache?.cacheDigest
+    self.plan = plan
     let network = try Network(
       Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
       seed: UInt64(plan.seed), parallel: Parallel(threads: options.threads))
@@ -203,6 +206,23 @@ extension TrainingRun {
   func finish() throws { try model.save(to: modelPath) }
 }
 
+/// Reads the loss's text; refuses terms that a cache of logits cannot serve.
+private func lossConfiguration(_ text: String) throws -> LossConfiguration {
+  let loss: LossConfiguration
+  do {
+    loss = try LossConfiguration(parsing: text)
+  } catch {
+    throw Problem(.configuration, error.description)
+  }
+  guard !loss.requirements.features else {
+    throw Problem(
+      .configuration,
+      "loss '\(text)' compares features with class means, and caches of this version keep logits only"
+    )
+  }
+  return loss
+}
+
 /// Opens what the plan trains on and refuses what cannot be right before the first step.
 private func openSource(
   _ plan: TrainingPlan, _ dataSet: any DataSet, _ loss: LossConfiguration,
@@ -224,6 +244,10 @@ private func openSource(
     throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
   }
   let cache = try CacheReader(path: path)
+  guard cache.isSealed else {
+    throw Problem(
+      .corrupt, "\(path) is not complete; run the same precompute command again to finish it")
+  }
   let augmenter = try matchingAugmenter(for: cache, dataSet)
   try refuseUncovered(needs, cache.manifest.encoding, options)
   try options.checkedViews.run(cache, augmenter)

@@ -35,6 +35,10 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
   public var mean: Double
   /// Standard deviation of the input.
   public var deviation: Double
+  /// The content of the training data; filled in when the run starts.
+  public internal(set) var dataFingerprint: Digest?
+  /// The content of the cache; filled in when the run starts.
+  public internal(set) var cacheDigest: Digest?
 
   /// Reads a configuration file (`schemas/training.schema.json`); paths in it are relative to it.
   ///
@@ -73,7 +77,7 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
     let theirs = try parseJSON(canonicalJSON(other).utf8, source: "plan").object ?? [:]
     return try Set(mine.keys).union(theirs.keys).sorted().compactMap { key in
       guard mine[key] != theirs[key] else { return nil }
-      let (old, new) = (try mine[key].map(canonicalJSON), try theirs[key].map(canonicalJSON))
+      let (old, new) = (try theirs[key].map(canonicalJSON), try mine[key].map(canonicalJSON))
       return "\(key): the checkpoint has \(old ?? "none"), this run has \(new ?? "none")"
     }
   }
