@@ -193,7 +193,7 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
   /// Looks at every row once: its maximum, its sum, and that all of it is finite.
   private func survey(_ logits: Row, count: Int) throws(LossError) {
     for row in 0..<count {
-      let found = Losses.survey(logits + row * classes, count: classes)
+      let found = surveyRow(logits + row * classes, count: classes)
       guard found.pivotedSum.isFinite else { throw .nonFiniteLogit(row: row) }
       workspace.surveys[row] = found
     }

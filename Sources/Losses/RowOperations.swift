@@ -40,7 +40,7 @@ struct RowSurvey {
 }
 
 /// Largest value and pivoted sum of a row; the sum is not finite when any value is not.
-func survey(_ row: Row, count: Int) -> RowSurvey {
+func surveyRow(_ row: Row, count: Int) -> RowSurvey {
   let pivot = row[0]
   var highest = Lanes(repeating: pivot)
   var sums = Lanes.zero
