@@ -87,9 +87,8 @@ public struct FeatureLoss: ~Copyable, @unchecked Sendable {
   private func aim(row: Int, label: Int32, partner: Int32?, share: Float) throws(LossError)
     -> Double
   {
-    for label in [label, partner ?? label] where label < 0 || Int(label) >= classes {
-      throw .labelOutOfRange(row: row, label: Int(label), classes: classes)
-    }
+    try check(label, row: row)
+    if let partner { try check(partner, row: row) }
     let own = means + Int(label) * width
     if let partner {
       let other = means + Int(partner) * width
@@ -99,6 +98,12 @@ public struct FeatureLoss: ~Copyable, @unchecked Sendable {
     }
     let norm = innerProduct(direction, direction, count: width).squareRoot()
     return norm > 0 ? 1 / norm : 0
+  }
+
+  private func check(_ label: Int32, row: Int) throws(LossError) {
+    guard label >= 0 && Int(label) < classes else {
+      throw .labelOutOfRange(row: row, label: Int(label), classes: classes)
+    }
   }
 
   /// Adds one row's terms.

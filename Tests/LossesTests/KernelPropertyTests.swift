@@ -59,7 +59,7 @@ struct RandomStep {
   }
 }
 
-/// The terms that read logits, with the gradient's scale of one row and the allowed relative error.
+/// The terms that read logits, with the size that a gradient entry of one row can have.
 let logitTerms: [(term: LossTerm, scale: Double)] = [
   (.crossEntropy(), 1), (.kd(), 1), (.kd(temperature: 4), 4), (.kd(temperature: 3), 3),
   (.kd(temperature: 2, tail: .bucket), 2), (.kd(temperature: .infinity), 10), (.mse(), 20),
