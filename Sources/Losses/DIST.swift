@@ -161,8 +161,10 @@ private func correlateRow(
 
   let head = workspace.probabilities
   let rest = teacher.soften(row: b, temperature: settings.temperature, into: head)
-  let tailShare = teacher.tailClasses > 0 ? rest.tailMass / Double(teacher.tailClasses) : 0
   let teacherMean = (sum(head, count: k) + rest.tailMass) / Double(classes)
+  // Without a tail any constant serves; the mean makes an even row exactly even.
+  let tailShare =
+    teacher.tailClasses > 0 ? rest.tailMass / Double(teacher.tailClasses) : teacherMean
   let ids = teacher.classIDs.span
   var product = 0.0
   var teacherSquares =
@@ -240,7 +242,10 @@ private func summarizeStudentColumns(
     }
     for j in b &* k..<(b &+ 1) &* k {
       let id = Int(ids[unchecked: j])
-      products[id] += (row[id] - means[id]) * Float(columns.excesses[j])
+      // A column known in every record is centred, so a constant one gives exactly nothing.
+      let isFull = Int(columns.occurrences[id]) == student.count
+      let excess = columns.excesses[j] - (isFull ? columns.teacherMeans[id] : 0)
+      products[id] += (row[id] - means[id]) * Float(excess)
     }
   }
 }
@@ -288,8 +293,15 @@ private func writeGradient(
   let ids = teacher.classIDs.span
   for j in b &* k..<(b &+ 1) &* k {
     let id = Int(ids[unchecked: j])
-    let columnPull = hasColumns ? Double(columns.teacherPulls[id]) : 0
-    g[id] -= Float(columns.excesses[j] * (columns.rowTeacherPulls[b] + columnPull))
+    let excess = columns.excesses[j]
+    g[id] = (y[id] - rowMean) * rowPull - Float(excess * columns.rowTeacherPulls[b])
+    if hasColumns {
+      // Centred before it is multiplied by what may be 1 / eps.
+      let centred = columns.tailShares[b] + excess - columns.teacherMeans[id]
+      g[id] +=
+        (y[id] - columns.means[id]) * columns.studentPulls[id]
+        - Float(centred * Double(columns.teacherPulls[id]))
+    }
   }
   let mean = Float(innerProduct(g, y, count: classes))
   let slope = gradient.row(b)

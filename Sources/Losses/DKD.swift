@@ -24,14 +24,14 @@ func dkd(
     let label = teacher.labels[b]
     workspace.placed[0] = label
     let others = exponentialsOutside(
-      workspace.placed, excluded: 1, of: row, scale: Float(inverse), count: classes,
-      into: workspace.row)
+      workspace.placed, excluded: 1, of: row, maximum: student.surveys[b].maximum,
+      scale: Float(inverse), count: classes, into: workspace.row)
     let target = softenOthers(
       teacher, row: b, temperature: temperature, others: workspace.probabilities)
 
     // The student's binary part: log(q1 / q2), then both logarithms without cancellation.
     let logOthers = logarithm(others.sum)
-    let odds = (Double(row[Int(label)]) - Double(others.maximum)) * inverse - logOthers
+    let odds = (Double(row[Int(label)]) - Double(others.reference)) * inverse - logOthers
     let student1 = logShares(odds)
     let teacher1 = logShares(target.odds)
     let (p1, p2) = (exponential(teacher1.own), exponential(teacher1.rest))
@@ -60,13 +60,13 @@ func dkd(
       let share = workspace.probabilities[j]
       slope[Int(id)] -= Float(scale * beta * share + tailPull)
       if share > 0 {
-        let lag = Double(others.maximum) - logit
+        let lag = Double(others.reference) - logit
         conditional += share * (lag * inverse + target.logShare(teacher.gaps[b &* k &+ j]))
       }
     }
     if target.tailShare > 0 {
       let n = Double(target.tailClasses)
-      tailLags -= n * (maximum - Double(others.maximum))
+      tailLags -= n * (maximum - Double(others.reference))
       conditional += target.tailShare * (tailLags * inverse + n * logarithm(target.tailShare))
     }
     total += alpha * binary + beta * conditional

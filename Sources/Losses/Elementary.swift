@@ -33,20 +33,17 @@ package func exponential(_ x: Double) -> Double {
   let shifted = x * 1.442_695_040_888_963_4 + 6_755_399_441_055_744
   let n = shifted - 6_755_399_441_055_744
   let r = (x - n * 0.693_147_180_369_123_816_490) - n * 1.908_214_929_270_587_700_02e-10
-  // Taylor series; at |r| <= 0.35 the first term left out is below 5e-18.
-  var p = 1.0 / 6_227_020_800
-  p = p * r + 1.0 / 479_001_600
-  p = p * r + 1.0 / 39_916_800
-  p = p * r + 1.0 / 3_628_800
-  p = p * r + 1.0 / 362_880
-  p = p * r + 1.0 / 40_320
-  p = p * r + 1.0 / 5_040
-  p = p * r + 1.0 / 720
-  p = p * r + 1.0 / 120
-  p = p * r + 1.0 / 24
-  p = p * r + 1.0 / 6
-  p = p * r + 0.5
-  let mantissa = (p * (r * r) + r) + 1
+  // Taylor series to r^13, in pairs (Estrin) to keep the chain of dependent operations short; at
+  // |r| <= 0.35 the first term left out is below 5e-18.
+  let r2 = r * r
+  let r4 = r2 * r2
+  let low = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120))
+  let middle = (1.0 / 720 + r * (1.0 / 5_040)) + r2 * (1.0 / 40_320 + r * (1.0 / 362_880))
+  let high =
+    (1.0 / 3_628_800 + r * (1.0 / 39_916_800))
+    + r2 * (1.0 / 479_001_600 + r * (1.0 / 6_227_020_800))
+  let p = low + r4 * (middle + r4 * high)
+  let mantissa = (p * r2 + r) + 1
   let power = Double(bitPattern: (shifted.bitPattern &<< 52) &+ 0x3FF0_0000_0000_0000)
   return x < -708 ? 0 : mantissa * power
 }
@@ -68,16 +65,12 @@ package func logarithm(_ x: Double) -> Double {
   // log m = 2 artanh s; at |s| <= 0.172 the first term left out is below 1e-17.
   let s = (m - 1) / (m + 1)
   let z = s * s
-  var p = 1.0 / 21
-  p = p * z + 1.0 / 19
-  p = p * z + 1.0 / 17
-  p = p * z + 1.0 / 15
-  p = p * z + 1.0 / 13
-  p = p * z + 1.0 / 11
-  p = p * z + 1.0 / 9
-  p = p * z + 1.0 / 7
-  p = p * z + 1.0 / 5
-  p = p * z + 1.0 / 3
+  let z2 = z * z
+  let z4 = z2 * z2
+  let low = (1.0 / 3 + z * (1.0 / 5)) + z2 * (1.0 / 7 + z * (1.0 / 9))
+  let middle = (1.0 / 11 + z * (1.0 / 13)) + z2 * (1.0 / 15 + z * (1.0 / 17))
+  let high = 1.0 / 19 + z * (1.0 / 21)
+  let p = low + z4 * (middle + z4 * high)
   let series = 2 * s + 2 * s * (z * p)
   return e * 0.693_147_180_369_123_816_490 + (series + e * 1.908_214_929_270_587_700_02e-10)
 }

@@ -87,9 +87,8 @@ public struct FeatureLoss: ~Copyable, @unchecked Sendable {
   private func aim(row: Int, label: Int32, partner: Int32?, share: Float) throws(LossError)
     -> Double
   {
-    for label in [label, partner ?? label] where label < 0 || Int(label) >= classes {
-      throw .labelOutOfRange(row: row, label: Int(label), classes: classes)
-    }
+    try check(label, row: row)
+    if let partner { try check(partner, row: row) }
     let own = means + Int(label) * width
     if let partner {
       let other = means + Int(partner) * width
@@ -101,10 +100,18 @@ public struct FeatureLoss: ~Copyable, @unchecked Sendable {
     return norm > 0 ? 1 / norm : 0
   }
 
-  /// Adds one row's terms, with e = direction * directionScale, n = max(|f|, |g|):
+  private func check(_ label: Int32, row: Int) throws(LossError) {
+    guard label >= 0 && Int(label) < classes else {
+      throw .labelOutOfRange(row: row, label: Int(label), classes: classes)
+    }
+  }
+
+  /// Adds one row's terms.
   ///
+  /// With e = direction * directionScale and n = max(|f|, |g|):
   /// term = 1 - <f, e> / n;  d/df = -(e / |f| - <f, e> f / |f|^3) when |f| >= |g|, else -e / |g|.
   /// The cosine baseline is the same with |g| = 0. Where e or n is zero: term 1, gradient 0.
+  /// Norms within 1e-6 of each other count as equal, since they come rounded to float.
   /// Source: Wang and others 2023, arXiv:2305.17007.
   private func add(
     feature: Row, row: Int, teacherNorm: Double, directionScale: Double, count: Int,
@@ -124,7 +131,7 @@ public struct FeatureLoss: ~Copyable, @unchecked Sendable {
       report[index] += 1 - along / largest
       let scale = term.weight / Double(count) / largest
       let pull = Float(scale * directionScale)
-      let brake = Float(norm >= reference ? scale * along / (norm * norm) : 0)
+      let brake = Float(norm * (1 + 1e-6) >= reference ? scale * along / (norm * norm) : 0)
       for d in 0..<width { slope[d] += brake * feature[d] - pull * direction[d] }
     }
   }

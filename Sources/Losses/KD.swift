@@ -86,8 +86,8 @@ func kdBucket(
     let rest = teacher.soften(row: b, temperature: temperature, into: head)
     for j in 0..<k { workspace.placed[j] = ids[unchecked: b &* k &+ j] }
     let tail = exponentialsOutside(
-      workspace.placed, excluded: k, of: row, scale: Float(inverse), count: classes,
-      into: workspace.row)
+      workspace.placed, excluded: k, of: row, maximum: student.surveys[b].maximum,
+      scale: Float(inverse), count: classes, into: workspace.row)
 
     // log-sum-exps relative to the row's maximum, the head's from its own maximum.
     var headMaximum = -Double.infinity
@@ -101,7 +101,7 @@ func kdBucket(
     let hasTail = teacher.tailClasses > 0
     let logTail =
       hasTail
-      ? (Double(tail.maximum) - maximum) * inverse + logarithm(tail.sum) : -.infinity
+      ? (Double(tail.reference) - maximum) * inverse + logarithm(tail.sum) : -.infinity
     let logAll = logSumExp(logHead, logTail)
 
     let slope = gradient.row(b)

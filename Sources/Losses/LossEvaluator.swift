@@ -52,8 +52,14 @@ public struct LossReport: Hashable, Sendable {
 
 /// Computes a configuration's loss and its gradient with respect to the student's logits.
 ///
-/// Holds its working memory, so a step allocates nothing. One evaluator serves one thread at a
-/// time. Results are the same bits on every x86-64 CPU.
+/// Holds its working memory, so a step at planned temperatures allocates nothing. One evaluator serves one thread at a
+/// time.
+///
+/// - Accuracy: against a double-precision reference, gradient entries are within 2e-6 of T / B
+///   (DKD: of (alpha + beta) T / B; DIST: 1e-4 of its largest entry) and losses within 1e-5 of
+///   T^2 plus the loss (`KernelPropertyTests`).
+/// - Determinism: own exp and log, sums in a fixed order, no fused multiply-add: the same bits on
+///   every x86-64 CPU and at every optimisation level.
 public struct LossEvaluator: ~Copyable, @unchecked Sendable {
   /// What is computed; feature terms are left to `FeatureLoss`.
   public let configuration: LossConfiguration
@@ -193,7 +199,7 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
   /// Looks at every row once: its maximum, its sum, and that all of it is finite.
   private func survey(_ logits: Row, count: Int) throws(LossError) {
     for row in 0..<count {
-      let found = Losses.survey(logits + row * classes, count: classes)
+      let found = surveyRow(logits + row * classes, count: classes)
       guard found.pivotedSum.isFinite else { throw .nonFiniteLogit(row: row) }
       workspace.surveys[row] = found
     }

@@ -33,8 +33,8 @@ func difference(
   let (classes, k) = (teacher.classes, teacher.k)
   if tail == .mean {
     let fill = Double(largest) - teacher.meanTailGap(row: index)
-    let offset = Float(Double(shift) + fill)
-    for c in 0..<classes { output[c] = row[c] - offset }
+    let offset = Float(fill)
+    for c in 0..<classes { output[c] = (row[c] - shift) - offset }
   } else {
     for c in 0..<classes { output[c] = 0 }
   }

@@ -21,7 +21,7 @@ struct LogFactorials {
 ///
 /// The classes that are not placed follow all others. Their log-sum-exp is taken once; then S is
 /// built backwards over the placed ones by adding, never by subtracting. Every S_r is kept as
-/// M_r + log Z_r with M_r the largest logit from r on and Z_r in 1...C, so one exp per placed class
+/// M_r + log Z_r with M_r the largest logit from r on and Z_r in 1e-6...C, so one exp per placed class
 /// serves the backward and the forward walk and nothing overflows.
 ///
 /// - Parameters:
@@ -43,8 +43,8 @@ func pld(
     let row = student.row(b)
     let order = place(teacher, row: b, temperature: temperature, workspace: workspace)
     let outside = exponentialsOutside(
-      workspace.placed, excluded: order.placed, of: row, scale: 1, count: classes,
-      into: workspace.row)
+      workspace.placed, excluded: order.placed, of: row,
+      maximum: student.surveys[b].maximum, scale: 1, count: classes, into: workspace.row)
     walkBackwards(row, placed: order.placed, outside: outside, workspace: workspace)
 
     // Terms of the unplaced positions.
@@ -57,29 +57,24 @@ func pld(
       for r in 0..<order.placed {
         lags -= Double(student.surveys[b].maximum) - Double(row[Int(workspace.placed[r])])
       }
-      let meanLag = lags / n - Double(student.surveys[b].maximum - outside.maximum)
+      let meanLag = lags / n - Double(student.surveys[b].maximum - outside.reference)
       loss =
         order.restMass
         * (logarithm(outside.sum) + meanLag + logFactorials[unplaced] / n - logarithm(n))
       spread = order.restMass
     }
 
-    // exp(s_i - S_r) summed over the placed r, relative to the outside maximum.
-    var reach = 0.0
-    for r in 0..<order.placed {
-      reach += workspace.probabilities[r] / workspace.totals[r]
-      if workspace.steps[r] > 0 { reach *= workspace.decays[r] }
-    }
+    let walk = walkForwards(placed: order.placed, workspace: workspace)
     let slope = gradient.row(b)
+    let even = unplaced > 0 ? scale * spread / Double(unplaced) : 0
     write(
       workspace.row,
-      scale: unplaced > 0 ? Float(scale * (reach + spread / outside.sum)) : 0,
-      offset: unplaced > 0 ? Float(-scale * spread / Double(unplaced)) : 0, count: classes,
-      into: slope, adding: gradient.adding)
-    loss += scatterPlaced(
-      placed: order.placed, scale: scale,
-      offset: unplaced > 0 ? scale * spread / Double(unplaced) : 0, workspace: workspace,
-      into: slope)
+      scale: unplaced > 0 ? Float(scale * (walk.reach + spread / outside.sum)) : 0,
+      offset: Float(-even), count: classes, into: slope, adding: gradient.adding)
+    for r in 0..<order.placed {
+      slope[Int(workspace.placed[r])] += Float(scale * workspace.steps[r] + even)
+    }
+    loss += walk.loss
     total += loss
   }
   return total / Double(student.count)
@@ -131,7 +126,7 @@ private func walkBackwards(
   _ row: Row, placed: Int, outside: OutsideSum, workspace: borrowing Workspace
 ) {
   let (steps, decays, totals) = (workspace.steps, workspace.decays, workspace.totals)
-  var highest = Double(outside.maximum)
+  var highest = Double(outside.reference)
   for r in stride(from: placed &- 1, through: 0, by: -1) {
     let logit = Double(row[Int(workspace.placed[r])])
     steps[r] = logit - highest
@@ -146,12 +141,13 @@ private func walkBackwards(
   }
 }
 
-/// From the first placed class to the last: adds the placed classes' gradients, plus `offset` to
-/// undo what the whole row got, and returns their share of the loss.
-private func scatterPlaced(
-  placed: Int, scale: Double, offset: Double, workspace: borrowing Workspace,
-  into slope: MutableRow
-) -> Double {
+/// From the first placed class to the last: `steps[r]` becomes the gradient of class r.
+///
+/// - Returns: the sum of alpha_r exp(M - S_r) over the placed classes, M the outside reference, and
+///   their share of the loss.
+private func walkForwards(placed: Int, workspace: borrowing Workspace)
+  -> (reach: Double, loss: Double)
+{
   let (steps, decays, totals) = (workspace.steps, workspace.decays, workspace.totals)
   let alpha = workspace.probabilities
   var reach = 0.0
@@ -159,12 +155,11 @@ private func scatterPlaced(
   for r in 0..<placed {
     let above = steps[r] > 0
     reach += alpha[r] / totals[r]
-    let pull = reach * (above ? 1 : decays[r]) - alpha[r]
-    slope[Int(workspace.placed[r])] += Float(scale * pull + offset)
-    loss -= alpha[r] * (above ? 0 : steps[r])
-    if above { reach *= decays[r] }
+    loss -= alpha[r] * min(steps[r], 0)
+    steps[r] = reach * (above ? 1 : decays[r]) - alpha[r]
+    reach *= above ? decays[r] : 1
   }
   for r in 0..<placed { totals[r] = logarithm(totals[r]) }
   for r in 0..<placed { loss += alpha[r] * totals[r] }
-  return loss
+  return (reach, loss)
 }

@@ -28,7 +28,7 @@ extension TeacherBatch {
       return Double(logTailRatios[row * planned + t])
     }
     let x = 1 / Double(temperature)
-    return logTailSum(row: row, at: x) - logHeadSum(row: row, at: x)
+    return withTail(of: row) { $0.value(at: x) - logHeadSum(row: row, at: x) }
   }
 
   /// The mean over the tail classes of their gap to the largest logit, in nats; 0 when k == C.
@@ -38,76 +38,76 @@ extension TeacherBatch {
   public func meanTailGap(row: Int) -> Double {
     guard k < classes else { return 0 }
     if hasMeanTailGaps { return Double(meanTailGaps[row]) }
-    return max(-slope(row: row, at: 0), lastHeadGap(row))
+    return withTail(of: row) { max(-$0.slope(at: 0), $0.lastHeadGap) }
   }
-
-  private func lastHeadGap(_ row: Int) -> Double { Double(gaps[row * k + k - 1]) }
 
   /// log sum_{c in head} exp(-x gap_c).
   private func logHeadSum(row: Int, at x: Double) -> Double {
     let gaps = gaps.span
-    var sum = 0.0
-    for j in row * k..<(row + 1) * k { sum += exponential(-x * Double(gaps[j])) }
-    return logarithm(sum)
+    let start = row &* k
+    return withUnsafeTemporaryAllocation(of: Double.self, capacity: k) { terms in
+      for j in 0..<k { terms[j] = exponential(-x * Double(gaps[unchecked: start &+ j])) }
+      return logarithm(sum(terms.baseAddress!, count: k))
+    }
   }
 
-  /// Where L is known: node 0 is 1/T = 0, then the planned temperatures from hot to cold.
-  private var nodes: Int { tailTemperatures.count + 1 }
-
-  private func position(_ node: Int) -> Double {
-    node == 0 ? 0 : 1 / Double(tailTemperatures[nodes - 1 - node])
-  }
-
-  private func value(row: Int, node: Int) -> Double {
-    guard node > 0 else { return logarithm(Double(tailClasses)) }
+  /// Works with the curve L of one record: node 0 is 1/T = 0, then the planned temperatures from
+  /// hot to cold.
+  private func withTail(of row: Int, _ body: (TailCurve) -> Double) -> Double {
     let planned = tailTemperatures.count
-    return Double(logTailRatios[row * planned + planned - node])
-      + logHeadSum(row: row, at: position(node))
+    return withUnsafeTemporaryAllocation(of: SIMD2<Double>.self, capacity: planned + 1) { nodes in
+      nodes[0] = [0, logarithm(Double(tailClasses))]
+      for node in 1...planned {
+        let x = 1 / Double(tailTemperatures[planned - node])
+        let ratio = Double(logTailRatios[row * planned + planned - node])
+        nodes[node] = [x, ratio + logHeadSum(row: row, at: x)]
+      }
+      return body(
+        TailCurve(
+          nodes: UnsafeBufferPointer(nodes), lastHeadGap: Double(gaps[row * k + k - 1])))
+    }
   }
+}
+
+/// L(x) of one record through the points (x, L) where it is known; at least two.
+private struct TailCurve {
+  let nodes: UnsafeBufferPointer<SIMD2<Double>>
+  let lastHeadGap: Double
 
   /// The slope of the straight line from `node` to the next one.
-  private func chord(row: Int, from node: Int) -> Double {
-    (value(row: row, node: node + 1) - value(row: row, node: node))
-      / (position(node + 1) - position(node))
+  private func chord(from node: Int) -> Double {
+    let step = nodes[node + 1] - nodes[node]
+    return step.y / step.x
   }
 
   /// The slope of L at a node: of the parabola through it and its neighbours.
-  private func slope(row: Int, at node: Int) -> Double {
-    if nodes == 2 { return chord(row: row, from: 0) }
-    let middle = min(max(node, 1), nodes - 2)
-    let left = chord(row: row, from: middle - 1)
-    let right = chord(row: row, from: middle)
-    let before = position(middle) - position(middle - 1)
-    let after = position(middle + 1) - position(middle)
-    let curvature = (right - left) / (before + after)
-    return left + curvature * (2 * position(node) - position(middle - 1) - position(middle))
+  func slope(at node: Int) -> Double {
+    if nodes.count == 2 { return chord(from: 0) }
+    let middle = min(max(node, 1), nodes.count - 2)
+    let left = chord(from: middle - 1)
+    let curvature =
+      (chord(from: middle) - left) / (nodes[middle + 1].x - nodes[middle - 1].x)
+    return left + curvature * (2 * nodes[node].x - nodes[middle - 1].x - nodes[middle].x)
   }
 
-  /// L(x), interpolated.
-  private func logTailSum(row: Int, at x: Double) -> Double {
-    let last = nodes - 1
-    if x >= position(last) {
-      let flattest = min(slope(row: row, at: last), -lastHeadGap(row))
-      return value(row: row, node: last) + flattest * (x - position(last))
+  /// L(x): a cubic between nodes, held by the bounds of convexity; straight after the last.
+  func value(at x: Double) -> Double {
+    let last = nodes.count - 1
+    if x >= nodes[last].x {
+      return nodes[last].y + min(slope(at: last), -lastHeadGap) * (x - nodes[last].x)
     }
     var node = 0
-    while position(node + 1) < x { node += 1 }
-    let width = position(node + 1) - position(node)
-    let u = (x - position(node)) / width
-    let start = value(row: row, node: node)
-    let end = value(row: row, node: node + 1)
-    let rise = end - start
-    let leftBend = width * slope(row: row, at: node) - rise
-    let rightBend = width * slope(row: row, at: node + 1) - rise
-    let straight = start + rise * u
+    while nodes[node + 1].x < x { node += 1 }
+    let (start, end) = (nodes[node], nodes[node + 1])
+    let (width, rise) = (end.x - start.x, end.y - start.y)
+    let u = (x - start.x) / width
+    let leftBend = width * slope(at: node) - rise
+    let rightBend = width * slope(at: node + 1) - rise
+    let straight = start.y + rise * u
     let cubic = straight + u * (1 - u) * ((1 - u) * leftBend - u * rightBend)
     var lowest = -Double.infinity
-    if node > 0 {
-      lowest = start + chord(row: row, from: node - 1) * (x - position(node))
-    }
-    if node + 2 <= last {
-      lowest = max(lowest, end + chord(row: row, from: node + 1) * (x - position(node + 1)))
-    }
+    if node > 0 { lowest = start.y + chord(from: node - 1) * (x - start.x) }
+    if node + 2 <= last { lowest = max(lowest, end.y + chord(from: node + 1) * (x - end.x)) }
     return min(max(cubic, lowest), straight)
   }
 }
