@@ -83,7 +83,7 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     try job.write(to: folder.path)
     let patient = try Patient(folder.file("data.mdb"))
     var generator = SeededGenerator(seed: seed)
-    for _ in 0..<500 {
+    for _ in 0..<400 {
       let bit = Int.random(in: 0..<8 * patient.sound.count, using: &generator)
       try patient.flip(bit: bit)
       let found = problem { _ = try verifyCache(path: folder.path) }
@@ -101,7 +101,7 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     let patient = try Patient(folder.file("data.mdb"))
     let sound = try verifyCache(path: folder.path)
     var generator = SeededGenerator(seed: seed)
-    for _ in 0..<700 {
+    for _ in 0..<500 {
       let count = [1, 2, 8, 64].randomElement(using: &generator)!
       // Mostly where pages keep their structure.
       let page = Int.random(in: 0..<patient.sound.count / 4096, using: &generator) * 4096
