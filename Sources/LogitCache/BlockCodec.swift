@@ -18,7 +18,7 @@ struct BlockCodec {
       [
         PlaneID.ids, PlaneID.gaps, PlaneID.largest, PlaneID.labelRanks, PlaneID.labelIDs,
         PlaneID.labelGaps,
-      ] + tails
+      ] + (manifest.encoding.featureWidth == nil ? [] : [PlaneID.featureNorms]) + tails
   }
 
   private var encoding: Encoding { manifest.encoding }
@@ -38,6 +38,9 @@ struct BlockCodec {
     let last = (encoding.k - 1) * columns.rows
     writer.appendEscaped(
       PlaneID.labelGaps, outside.map { columns.labelLevels[$0] - columns.levels[last + $0] })
+    if columns.hasFeatureNorms {
+      writer.appendSplit(PlaneID.featureNorms, columns.featureNorms, width: 2)
+    }
     for index in 0..<columns.temperatures {
       let residuals = (0..<columns.rows).map { row in
         columns.tails[index * columns.rows + row] - predictedTail(columns, index, row)
@@ -121,10 +124,12 @@ struct BlockCodec {
     try demandEscaped(entries[3])
     try entries[3].decode(next(3), into: &columns.labelRanks)
     try decodeLabels(entries[4], next(4), entries[5], next(5), into: &columns)
+    if columns.hasFeatureNorms { try decodeNorms(entries[6], next(6), into: &columns) }
     for index in 0..<columns.temperatures {
       let start = index * columns.rows
+      let entry = entries.count - columns.temperatures + index
       try decodeSigned(
-        entries[6 + index], next(6 + index), into: &columns.tails, at: start, rows: columns.rows)
+        entries[entry], next(entry), into: &columns.tails, at: start, rows: columns.rows)
       for row in 0..<columns.rows {
         let sum = Int64(columns.tails[start + row]) + Int64(predictedTail(columns, index, row))
         columns.tails[start + row] = Int32(truncatingIfNeeded: sum)
@@ -166,6 +171,16 @@ struct BlockCodec {
       }
     }
     try demand(!wrapped, "a gap")
+  }
+
+  private func decodeNorms(
+    _ entry: PlaneEntry, _ bytes: UnsafeRawBufferPointer, into columns: inout RecordColumns
+  ) throws {
+    try demand(entry.form == PlaneForm.split(width: 2), "the width of feature norms")
+    try entry.decode(bytes, into: &columns.featureNorms)
+    try demand(
+      columns.featureNorms.allSatisfyFast { $0 == 0 || FeatureNorm.codes.contains($0) },
+      "a feature norm")
   }
 
   private mutating func decodeSigned(

@@ -19,12 +19,14 @@ public struct EncodedBlock: Sendable {
   public let planes: [PlaneSize]
   /// The records' measured errors.
   public let certificate: Certificate
+  /// Sums of the features of each class that occurs; empty without features.
+  let classSums: [UInt32: ClassSum]
 }
 
 /// How large one plane of a block, or of a cache, is.
 public struct PlaneSize: Equatable, Sendable {
   /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelIDs", "labelGaps",
-  /// "tail0" (at the first planned temperature), "tail1", ...
+  /// "featureNorms", "tail0" (at the first planned temperature), "tail1", ...
   public var name: String { PlaneID.name(id) }
   /// Bytes before compression.
   public internal(set) var canonicalBytes: Int
@@ -67,12 +69,13 @@ public final class BlockEncoder {
   ///   - block: the block of that view; it decides which samples the rows are.
   ///   - firstSample: the sample of row 0, as a check: `block * blockRows`.
   ///   - viewDigest: digest of the exact inputs that the teacher saw.
+  ///   - features: the teacher's features, row-major [rows, D], when the encoding keeps them.
   /// - Throws: `Problem(.corrupt)` naming sample, view and class when a logit is NaN, infinite or
-  ///   beyond 2^18 in magnitude, or when a label is out of range.
+  ///   beyond 2^18 in magnitude (a feature: 2^15), or when a label is out of range.
   /// - Precondition: counts fit the block's place in the data set.
   public func encode(
     logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
-    viewDigest: Digest
+    viewDigest: Digest, features: Span<Float> = Span()
   ) throws -> EncodedBlock {
     let key = BlockKey(view: view, block: block)
     let samples = manifest.samples(of: key)
@@ -93,15 +96,43 @@ public final class BlockEncoder {
         encode(values, label: Int(labels[row]), row: row, into: &certificate)
       }
     }
+    let sums = try encode(features: features, labels: labels, firstSample, view)
     let header = BlockHeader(
       key: key, firstSample: firstSample, rows: labels.count, viewDigest: viewDigest)
-    return try pack(header, certificate)
+    return try pack(header, certificate, sums)
+  }
+
+  /// Fills the column of norms; returns the features' sums by class.
+  private func encode(
+    features: Span<Float>, labels: [Int32], _ firstSample: Int, _ view: Int
+  ) throws -> [UInt32: ClassSum] {
+    let width = manifest.encoding.featureWidth ?? 0
+    precondition(
+      features.count == labels.count * width,
+      "\(features.count) features for \(labels.count) rows of \(width)")
+    if width == 0 { return [:] }
+    var sums: [UInt32: ClassSum] = [:]
+    try features.withUnsafeBufferPointer { features in
+      for row in 0..<labels.count {
+        let feature = UnsafeBufferPointer(rebasing: features[row * width..<(row + 1) * width])
+        if let index = firstUnusable(in: feature, beyond: Limits.feature) {
+          throw Problem(
+            .corrupt,
+            "teacher gave \(feature[index]) for sample \(firstSample + row), view \(view), feature "
+              + "\(index): features must be finite and within ±\(Int(Limits.feature)); check the "
+              + "teacher on this sample")
+        }
+        columns.featureNorms[row] = FeatureNorm.code(of: feature)
+        sums[UInt32(labels[row]), default: ClassSum(width: width)].add(feature)
+      }
+    }
+    return sums
   }
 
   private func check(
     _ row: UnsafeBufferPointer<Float>, label: Int32, sample: Int, view: Int
   ) throws {
-    if let id = firstUnusable(in: row) {
+    if let id = firstUnusable(in: row, beyond: Limits.magnitude) {
       let value = row[id]
       let what = value.isNaN ? "NaN" : value.isInfinite ? "infinity" : "\(value)"
       throw Problem(
@@ -158,14 +189,17 @@ public final class BlockEncoder {
     certificate.orderAgreements += meter.isOrdered(selection.ids) ? 1 : 0
   }
 
-  private func pack(_ header: BlockHeader, _ certificate: Certificate) throws -> EncodedBlock {
+  private func pack(
+    _ header: BlockHeader, _ certificate: Certificate, _ sums: [UInt32: ClassSum]
+  ) throws -> EncodedBlock {
     let (bytes, pieces) = codec.encode(columns, header)
     let frame = try compressor.compress(bytes, pieces: pieces.map(\.length))
     return EncodedBlock(
       key: header.key, rows: header.rows, canonicalBytes: bytes, digest: Digest(of: bytes),
       viewDigest: header.viewDigest,
       storedValue: StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count),
-      planes: planeSizes(pieces, frame.pieceSizes), certificate: certificate)
+      planes: planeSizes(pieces, frame.pieceSizes), certificate: certificate,
+      classSums: sums)
   }
 
   /// Sums the pieces of each plane, keeping the order of the planes.

@@ -124,8 +124,9 @@ enum MetaTable {
   }
 }
 
-/// The identity of a cache's content: SHA-256 over its fingerprint and every block's key, rows and
-/// digest in key order (docs/FORMAT.md, "Digests").
+/// The identity of a cache's content: SHA-256 over its fingerprint, every block's key, rows and
+/// digest in key order, and the digest of the class sums if there are any (docs/FORMAT.md, "Cache
+/// digest").
 struct CacheDigest {
   private var builder = DigestBuilder()
 
@@ -141,6 +142,9 @@ struct CacheDigest {
     builder.append(UInt32(info.rows))
     builder.append(info.digest.bytes)
   }
+
+  /// The last word of a cache with features.
+  mutating func append(classSums: Digest) { builder.append(classSums.bytes) }
 
   func finish() -> Digest { builder.finish() }
 }

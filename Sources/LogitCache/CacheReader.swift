@@ -86,7 +86,31 @@ public final class CacheReader: Sendable {
     let encoding = manifest.encoding
     return TeacherBatch(
       classes: encoding.classes, k: encoding.k,
-      tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0)
+      tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
+      featureNorms: encoding.featureWidth != nil)
+  }
+
+  /// The mean of the teacher's features for each class, [C, D], over all stored records; zero for a
+  /// class without records.
+  ///
+  /// - Throws: `Problem(.corrupt)` when the cache keeps no features, or names the class whose sums are
+  ///   damaged.
+  public func classMeans() throws -> [Float] {
+    guard let width = manifest.encoding.featureWidth else {
+      throw Problem(
+        .corrupt,
+        "\(path) keeps no features: precompute it again with --features, into another folder")
+    }
+    var means = [Float](repeating: 0, count: manifest.encoding.classes * width)
+    try environment.read { transaction in
+      try ClassTable.forEach(transaction, environment, manifest) { label, sum in
+        means.withUnsafeMutableBufferPointer {
+          sum.writeMean(
+            to: UnsafeMutableBufferPointer(rebasing: $0[label * width..<(label + 1) * width]))
+        }
+      }
+    }
+    return means
   }
 
   /// Decodes a block; the batch gets one row for every sample of the block, in order.

@@ -169,15 +169,22 @@ public final class CacheWriter: Sendable {
         precondition(manifest.contains(block.key), "\(block.key) is not part of \(path)")
       }
       try environment.write { transaction in
-        for block in blocks { try self.store(block, transaction, environment) }
+        var sums: [UInt32: ClassSum] = [:]
+        for block in blocks where try self.store(block, transaction, environment) {
+          for (label, sum) in block.classSums {
+            sums[label, default: ClassSum(width: sum.steps.count)].add(sum)
+          }
+        }
+        try ClassTable.add(sums, transaction, environment, manifest)
       }
       stored.formUnion(blocks.map(\.key))
     }
   }
 
+  /// Returns whether the block is new.
   private func store(
     _ block: EncodedBlock, _ transaction: borrowing WriteTransaction, _ environment: Environment
-  ) throws {
+  ) throws -> Bool {
     let index = environment.table("index")
     let key = block.key.bytes
     if let existing = try transaction.value(forKey: key, in: index) {
@@ -188,10 +195,11 @@ public final class CacheWriter: Sendable {
           "\(path): \(block.key) is stored with digest \(info.digest.short), now it has "
             + "\(block.digest.short): the teacher does not repeat itself")
       }
-      return
+      return false
     }
     try transaction.put(block.storedValue, forKey: key, in: environment.table("blocks"))
     try transaction.put(BlockInfo(block).bytes, forKey: key, in: index)
+    return true
   }
 
   /// Ends the writing: computes the cache digest, stores it, and writes `seal.json`.
@@ -248,6 +256,9 @@ public final class CacheWriter: Sendable {
         let rows = manifest.samples(of: key).count
         digest.append(key, try BlockInfo(value, manifest.encoding, rows: rows))
         return true
+      }
+      if manifest.encoding.featureWidth != nil {
+        digest.append(classSums: try ClassTable.digest(transaction, environment, manifest))
       }
     }
     return digest.finish()

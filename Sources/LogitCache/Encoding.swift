@@ -86,6 +86,8 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var tailStepsPerNat: Int
   /// The planned temperatures, ascending: of the tail ratios (when k < C) and of the certificate.
   public var temperatures: [Temperature]
+  /// D, the width of the teacher's features whose norms and class means are kept; absent when none are.
+  public var featureWidth: Int?
   /// Records of a block; the last block of a view may hold fewer.
   public var blockRows: Int
   /// The block codec; 1 is the only one.
@@ -98,8 +100,8 @@ public struct Encoding: Codable, Hashable, Sendable {
   /// The defaults for `k` of `classes` classes.
   public init(
     classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 128,
-    tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], blockRows: Int? = nil,
-    zstdLevel: Int = 1
+    tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil,
+    blockRows: Int? = nil, zstdLevel: Int = 1
   ) {
     self.classes = classes
     self.k = k
@@ -107,6 +109,7 @@ public struct Encoding: Codable, Hashable, Sendable {
     self.largestStepsPerNat = largestStepsPerNat
     self.tailStepsPerNat = tailStepsPerNat
     self.temperatures = temperatures
+    self.featureWidth = featureWidth
     self.blockRows = blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k)
     codec = 1
     self.zstdLevel = zstdLevel
@@ -142,6 +145,7 @@ public struct Encoding: Codable, Hashable, Sendable {
     guard zip(temperatures, temperatures.dropFirst()).allSatisfy({ $0.value < $1.value }) else {
       throw Problem(.configuration, "temperatures \(temperatures) must be ascending")
     }
+    try demand(featureWidth ?? 1, in: 1...Limits.featureWidth, "featureWidth")
     try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
     try demand(codec, in: 1...1, "codec")
     try demand(zstdLevel, in: 1...19, "zstdLevel")
@@ -166,7 +170,8 @@ public struct Encoding: Codable, Hashable, Sendable {
     let escaped = 5
     let row =
       k * 3 + (k - 1) * escaped + 4 + (2 * escaped + 3) + tailTemperatures.count * 4
-    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row
+    let features = featureWidth == nil ? 0 : BlockHeader.entrySize + blockRows * 2
+    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row + features
   }
 }
 
@@ -185,6 +190,12 @@ enum Limits {
   static let level: UInt32 = 1 << 28
   /// The largest logit and the tail ratio, in steps.
   static let signed: Int32 = 1 << 30
+  static let featureWidth = 1 << 16
+  /// Of a number of a feature.
+  ///
+  /// Keeps the sum of 2^31 records in steps of 2^-16 within 2^62.
+  static let feature: Float = 32_768
+  static let recordsWithFeatures = 1 << 31
   static let samples = 1 << 40
   static let views = 1 << 24
 }

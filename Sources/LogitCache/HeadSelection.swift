@@ -89,13 +89,13 @@ func rank(of label: Int, in row: UnsafeBufferPointer<Float>) -> Int {
   return before
 }
 
-/// The first class whose logit is NaN, infinite, or beyond the limit; `nil` when all are fine.
-func firstUnusable(in row: UnsafeBufferPointer<Float>) -> Int? {
+/// The first number that is NaN, infinite, or beyond the limit; `nil` when all are fine.
+func firstUnusable(in row: UnsafeBufferPointer<Float>, beyond limit: Float) -> Int? {
   var usable = true
   for index in 0..<row.count {
-    let fine = row[index].magnitude <= Limits.magnitude  // false for NaN
+    let fine = row[index].magnitude <= limit  // false for NaN
     usable = usable && fine
   }
   if usable { return nil }
-  return row.firstIndex { !($0.magnitude <= Limits.magnitude) }
+  return row.firstIndex { !($0.magnitude <= limit) }
 }

@@ -157,6 +157,12 @@ public struct Manifest: Codable, Hashable, Sendable {
       throw Problem(
         .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
     }
+    guard encoding.featureWidth == nil || records <= Limits.recordsWithFeatures else {
+      throw Problem(
+        .configuration,
+        "\(records) records are too many for sums of features, at most "
+          + "\(Limits.recordsWithFeatures) fit; precompute fewer views, or no features")
+    }
     guard dataSet.classNames.count == encoding.classes else {
       throw Problem(
         .configuration,

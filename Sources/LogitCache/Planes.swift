@@ -9,6 +9,7 @@ enum PlaneID {
   static let labelRanks: UInt8 = 4
   static let labelIDs: UInt8 = 5
   static let labelGaps: UInt8 = 6
+  static let featureNorms: UInt8 = 7
   static let firstTail: UInt8 = 16
 
   static func name(_ id: UInt8) -> String {
@@ -20,6 +21,7 @@ enum PlaneID {
     case labelRanks: "labelRanks"
     case labelIDs: "labelIDs"
     case labelGaps: "labelGaps"
+    case featureNorms: "featureNorms"
     default: "tail\(id - firstTail)"
     }
   }

@@ -7,6 +7,7 @@ struct RecordColumns: Equatable {
   let classes: Int
   let k: Int
   let temperatures: Int
+  let hasFeatureNorms: Bool
   private(set) var rows = 0
 
   /// Head classes [k, rows], best first.
@@ -23,11 +24,14 @@ struct RecordColumns: Equatable {
   var labelLevels: [UInt32] = []
   /// log(tail / head) in its steps [temperatures, rows].
   var tails: [Int32] = []
+  /// Codes of the feature norms [rows]; empty unless kept.
+  var featureNorms: [UInt32] = []
 
   init(_ encoding: Encoding) {
     classes = encoding.classes
     k = encoding.k
     temperatures = encoding.tailTemperatures.count
+    hasFeatureNorms = encoding.featureWidth != nil
   }
 
   /// Makes room for `count` rows; their content is arbitrary until overwritten.
@@ -41,6 +45,7 @@ struct RecordColumns: Equatable {
     labelRanks = labels
     labelLevels = labels
     tails = Array(repeating: 0, count: temperatures * count)
+    featureNorms = Array(repeating: 0, count: hasFeatureNorms ? count : 0)
   }
 
   /// Writes the records as floating-point values, row-major.
@@ -48,7 +53,8 @@ struct RecordColumns: Equatable {
   /// - Precondition: the batch has this shape: same classes, k and tail temperatures.
   func write(to batch: inout TeacherBatch, _ encoding: Encoding) {
     precondition(
-      batch.classes == classes && batch.k == k && batch.tailTemperatures.count == temperatures,
+      batch.classes == classes && batch.k == k && batch.tailTemperatures.count == temperatures
+        && batch.hasFeatureNorms == hasFeatureNorms,
       "a batch of \(batch.classes) classes, k = \(batch.k) cannot hold \(classes), k = \(k)")
     batch.resize(to: rows)
     let step = 1 / Float(encoding.stepsPerNat)
@@ -60,6 +66,9 @@ struct RecordColumns: Equatable {
     transpose(largest, columns: 1, into: &batch.largestLogits) { Float($0) * largestStep }
     transpose(labels, columns: 1, into: &batch.labels) { Int32(truncatingIfNeeded: $0) }
     transpose(labelRanks, columns: 1, into: &batch.labelRanks) { Int32(truncatingIfNeeded: $0) }
+    if hasFeatureNorms {
+      transpose(featureNorms, columns: 1, into: &batch.featureNorms) { FeatureNorm.value(of: $0) }
+    }
     transpose(labelLevels, columns: 1, into: &batch.labelGaps) { Float($0) * step }
   }
 

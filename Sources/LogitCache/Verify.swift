@@ -23,7 +23,8 @@ public struct VerifyReport: Codable, Equatable, Sendable {
 ///
 /// The sealed file against its chunk digests; the pages; every block's checksum, length, structure
 /// and digest; that each block is stored in the one canonical way; that the index agrees, no block is
-/// missing from a sealed cache and none is foreign; the cache digest.
+/// missing from a sealed cache and none is foreign; that class sums of features count the records'
+/// labels; the cache digest.
 /// - Parameter progress: called after each block with the blocks done and the blocks in all.
 /// - Throws: `Problem(.corrupt)` listing what is wrong, with byte ranges, views and blocks.
 public func verifyCache(
@@ -77,6 +78,8 @@ private struct Verifier {
   private var findings: Findings
   private var report: VerifyReport
   private var digest: CacheDigest
+  /// Records of each class in the blocks read.
+  private var labelCounts: [Int]
 
   init(_ reader: CacheReader, _ findings: Findings) throws {
     self.reader = reader
@@ -85,6 +88,7 @@ private struct Verifier {
     total = reader.manifest.blocksPerView * reader.manifest.views
     report = VerifyReport(fingerprint: reader.fingerprint, cacheDigest: reader.cacheDigest)
     digest = CacheDigest(fingerprint: reader.fingerprint, blocks: total)
+    labelCounts = Array(repeating: 0, count: reader.manifest.encoding.classes)
   }
 
   mutating func run(_ progress: (Int, Int) -> Void) throws -> VerifyReport {
@@ -98,6 +102,7 @@ private struct Verifier {
         progress(done, total)
       }
     }
+    if findings.lines.isEmpty { try checkClassSums() }
     if reader.isSealed, findings.lines.isEmpty, digest.finish() != reader.cacheDigest {
       findings.add("the blocks' cache digest is \(digest.finish()), another one was sealed")
     }
@@ -112,6 +117,29 @@ private struct Verifier {
       }
     } catch let problem as Problem {
       findings.add(problem.message)
+    }
+  }
+
+  /// Class sums cannot be computed again without the teacher, but they count the same records.
+  private mutating func checkClassSums() throws {
+    let (environment, manifest) = (reader.environment, reader.manifest)
+    var rest = labelCounts
+    do {
+      try environment.read { transaction in
+        try ClassTable.forEach(transaction, environment, manifest) { label, sum in
+          rest[label] -= sum.records
+        }
+        guard manifest.encoding.featureWidth != nil else { return }
+        digest.append(classSums: try ClassTable.digest(transaction, environment, manifest))
+      }
+    } catch let problem as Problem where problem.kind == .corrupt {
+      return findings.add(problem.message)
+    }
+    guard manifest.encoding.featureWidth != nil else { return }
+    for (label, difference) in rest.enumerated() where difference != 0 {
+      findings.add(
+        "the feature sums of class \(label) hold \(labelCounts[label] - difference) records, the "
+          + "blocks \(labelCounts[label])")
     }
   }
 
@@ -161,7 +189,7 @@ private struct Verifier {
     report.missingBlocks += 1
   }
 
-  private func checkBlock(_ key: BlockKey, _ info: BlockInfo) throws {
+  private mutating func checkBlock(_ key: BlockKey, _ info: BlockInfo) throws {
     try reader.environment.read { transaction in
       let table = reader.environment.table("blocks")
       guard let value = try transaction.value(forKey: key.bytes, in: table) else {
@@ -184,6 +212,7 @@ private struct Verifier {
       try demand(decoder.columns.headsAreDistinct(), "a record names a class twice")
       try demand(
         decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")
+      for label in decoder.columns.labels { labelCounts[Int(label)] += 1 }
     }
   }
 }

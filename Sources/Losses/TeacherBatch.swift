@@ -34,13 +34,18 @@ public struct TeacherBatch: Sendable {
   public let hasMeanTailGaps: Bool
   /// The mean over the tail classes of their gap to the largest logit [B]; empty unless kept.
   public var meanTailGaps: [Float]
+  /// Whether the norm of the teacher's feature of every record is kept.
+  public let hasFeatureNorms: Bool
+  /// The norm of the teacher's feature [B], >= 0; empty unless kept.
+  public var featureNorms: [Float]
 
   /// Makes a batch of `count` zeroed rows.
   ///
   /// - Precondition: 1 <= k <= classes; temperatures are given exactly when k < classes, and are
   ///   positive, finite and ascending.
   public init(
-    classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false
+    classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false,
+    featureNorms: Bool = false
   ) {
     precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
     precondition(
@@ -62,6 +67,8 @@ public struct TeacherBatch: Sendable {
     logTailRatios = []
     hasMeanTailGaps = meanTailGaps
     self.meanTailGaps = []
+    hasFeatureNorms = featureNorms
+    self.featureNorms = []
     resize(to: count)
   }
 
@@ -82,6 +89,7 @@ public struct TeacherBatch: Sendable {
     fit(&labelRanks, newCount, 0)
     fit(&logTailRatios, newCount * tailTemperatures.count, 0)
     fit(&meanTailGaps, hasMeanTailGaps ? newCount : 0, 0)
+    fit(&featureNorms, hasFeatureNorms ? newCount : 0, 0)
     count = newCount
   }
 
@@ -96,6 +104,7 @@ public struct TeacherBatch: Sendable {
     labelGaps[row] = other.labelGaps[source]
     labelRanks[row] = other.labelRanks[source]
     if hasMeanTailGaps { meanTailGaps[row] = other.meanTailGaps[source] }
+    if hasFeatureNorms { featureNorms[row] = other.featureNorms[source] }
     let temperatures = tailTemperatures.count
     for t in 0..<temperatures {
       logTailRatios[row * temperatures + t] = other.logTailRatios[source * temperatures + t]

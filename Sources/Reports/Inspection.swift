@@ -32,6 +32,12 @@ public struct Inspection: Codable, Sendable {
     var mostConfusedWith: String?
   }
 
+  /// What the cache keeps of the teacher's features.
+  public struct FeatureReport: Codable, Sendable {
+    var width: Int
+    var norm: Summary
+  }
+
   /// The mass outside the head at a temperature.
   public struct TailMass: Codable, Sendable {
     var temperature: String
@@ -121,6 +127,8 @@ public struct Inspection: Codable, Sendable {
   public var cumulativeMass: [Double]
   /// Mass outside the head at the planned temperatures; empty when k = C.
   public var tailMass: [TailMass]
+  /// Width and norms of the teacher's features; absent when the cache keeps none.
+  public var features: FeatureReport?
   /// Share of (sample, view > 0) whose first choice is that of view 0; absent with one view.
   public var viewAgreement: Double?
   /// One row per class.
@@ -180,6 +188,9 @@ extension Inspection {
     confidence = statistics.confidence.summary
     cumulativeMass = statistics.cumulativeMass
     tailMass = statistics.tailMass
+    features = encoding.featureWidth.map {
+      FeatureReport(width: $0, norm: statistics.featureNorms)
+    }
     viewAgreement = statistics.viewAgreement
     perClass = statistics.perClass
     certificate = CertificateReport(try cache.certificate())

@@ -69,6 +69,9 @@ extension Inspection {
     }
     text += "\n" + heading("", ["mean", "p1", "p10", "p50", "p90", "p99"])
     text += row("entropy, nats", numbers(entropy)) + row("top-1 confidence", numbers(confidence))
+    if let features {
+      text += row("norm of \(features.width) features", numbers(features.norm))
+    }
     return text
   }
 

@@ -36,6 +36,9 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
   let ratio = k < batch.classes ? exp(batch.logTailRatio(row: row, temperature: 1)) : 0
   var text =
     "label \(names[label]) (\(label)), rank \(batch.labelRanks[row] + 1) of \(batch.classes)\n"
+  if batch.hasFeatureNorms {
+    text += String(format: "norm of the feature %.4f\n", batch.featureNorms[row])
+  }
   text += "rank      logit  probability  class\n"
   for j in 0..<k {
     let gap = Double(batch.gaps[row * k + j])

@@ -11,6 +11,8 @@ struct TeacherStatistics {
   private(set) var confidence = Distribution(upTo: 1)
   private let classNames: [String]
   private let temperatures: [Temperature]
+  /// How often each norm is stored: they are quantised, so there are at most 32,770.
+  private var normCounts: [Float: Int] = [:]
   private var massByRank: [Double]
   private var tailSums: [Double]
   private var tailMaxima: [Double]
@@ -45,6 +47,7 @@ struct TeacherStatistics {
       addAccuracy(block, row)
       addProbabilities(block, row)
     }
+    for norm in block.featureNorms { normCounts[norm, default: 0] += 1 }
     if view == 0 { firstView = named }
     if view > 0 && firstView.count == named.count {
       compared += named.count
@@ -101,6 +104,24 @@ struct TeacherStatistics {
         temperature: temperatures[$0].description, mean: tailSums[$0] / Double(max(records, 1)),
         max: tailMaxima[$0])
     }
+  }
+
+  /// Mean and exact quantiles of the feature norms.
+  var featureNorms: Inspection.Summary {
+    let sorted = normCounts.sorted { $0.key < $1.key }
+    let total = sorted.reduce(0) { $0 + $1.value }
+    func quantile(_ fraction: Double) -> Double {
+      var rest = max(1, Int((Double(total) * fraction).rounded(.up)))
+      for (norm, count) in sorted {
+        rest -= count
+        if rest <= 0 { return Double(norm) }
+      }
+      return 0
+    }
+    let sum = sorted.reduce(0) { $0 + Double($1.key) * Double($1.value) }
+    return Inspection.Summary(
+      mean: sum / Double(max(total, 1)), p1: quantile(0.01), p10: quantile(0.1),
+      p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99))
   }
 
   var viewAgreement: Double? { compared > 0 ? Double(agreeing) / Double(compared) : nil }

@@ -12,6 +12,8 @@ public struct NativeTeacher: Teacher {
   public let identity: JSONValue
   /// See `Teacher`.
   public let classes: Int
+  /// See `Teacher`; 0 for a linear classifier, whose features would be its input.
+  public let featureWidth: Int
   /// See `Teacher`.
   public let batchSize: Int
   private let weightsPath: String
@@ -33,6 +35,7 @@ public struct NativeTeacher: Teacher {
     self.weightsPath = weightsPath
     self.batchSize = batchSize
     classes = model.network.classes
+    featureWidth = model.network.hasTrainedFeatures ? model.network.featureWidth : 0
     identity = .object([
       "kind": .string("native"),
       "weights": .string(Digest(of: try Files.read(weightsPath)).description),
@@ -57,6 +60,12 @@ private final class NativeSession: TeacherSession {
     let output = model.network.infer(model.inputBatch(of: batch))
     output.withValues { values in
       for i in 0..<values.count { logits[i] = values[i] }
+    }
+  }
+
+  func features(into features: inout MutableSpan<Float>) {
+    model.network.features.withValues { values in
+      for i in 0..<values.count { features[i] = values[i] }
     }
   }
 }

@@ -173,7 +173,8 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
   }
 
   @Test func `the map grows when a cache is larger than expected`() throws {
-    let big = Job(classes: 2000, k: 2000, samples: 600, views: 8, blockRows: 300)
+    let big = Job(
+      classes: 2000, k: 2000, samples: 600, views: 8, blockRows: 300, featureWidth: 8)
     let folder = ScratchFolder()
     let writer = try CacheWriter(path: folder.path, manifest: big.manifest)
     let encoder = try BlockEncoder(manifest: big.manifest)

@@ -58,9 +58,10 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
 @Suite struct DamageTests {
   private let job = Job(classes: 12, k: 5, samples: 20, views: 2)
 
-  @Test func `every flipped bit of every stored value is detected`() throws {
+  @Test(arguments: [nil, 2])
+  func `every flipped bit of every stored value is detected`(featureWidth: Int?) throws {
     let folder = ScratchFolder()
-    let small = Job(classes: 6, k: 3, samples: 5)
+    let small = Job(classes: 6, k: 3, samples: 5, featureWidth: featureWidth)
     try small.write(to: folder.path, seal: false)
     let patient = try Patient(folder.file("data.mdb"))
     var flips = 0

@@ -10,7 +10,7 @@ struct Job: Sendable {
 
   init(
     classes: Int, k: Int, samples: Int, views: Int = 1, blockRows: Int = 8, seed: UInt64 = 1,
-    zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4]
+    zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil
   ) {
     self.seed = seed
     manifest = Manifest(
@@ -21,8 +21,8 @@ struct Job: Sendable {
         digest: Digest(of: "flip"), content: .object(["flip": .string("1/2")])),
       seed: 7, views: views, teacher: .object(["weights": .string("tiny")]),
       encoding: Encoding(
-        classes: classes, k: k, temperatures: temperatures, blockRows: blockRows,
-        zstdLevel: zstdLevel))
+        classes: classes, k: k, temperatures: temperatures, featureWidth: featureWidth,
+        blockRows: blockRows, zstdLevel: zstdLevel))
   }
 
   var classes: Int { manifest.encoding.classes }
@@ -47,6 +47,23 @@ struct Job: Sendable {
     }
   }
 
+  /// A feature of one of several kinds: ordinary, as after a ReLU, tiny, large, zero.
+  func feature(view: Int, sample: Int) -> [Float] {
+    var generator = SeededGenerator(
+      seed: seed &* 1_000_033 &+ UInt64(view) &* 7907 &+ UInt64(sample))
+    let kind = Int.random(in: 0..<8, using: &generator)
+    return (0..<(manifest.encoding.featureWidth ?? 0)).map { _ in
+      let z = Float(generator.normal())
+      switch kind {
+      case 0: return 0
+      case 1: return z * 1e-6
+      case 2: return max(-32_768, min(32_768, z * 20_000))
+      case 3, 4: return max(0, z)
+      default: return z * 3
+      }
+    }
+  }
+
   func label(sample: Int) -> Int32 {
     var generator = SeededGenerator(seed: seed &+ 99 &* UInt64(sample + 1))
     return Int32.random(in: 0..<Int32(classes), using: &generator)
@@ -57,9 +74,11 @@ struct Job: Sendable {
   func encode(_ key: BlockKey, with encoder: BlockEncoder) throws -> EncodedBlock {
     let samples = manifest.samples(of: key)
     let logits = samples.flatMap { row(view: key.view, sample: $0) }
+    let features = samples.flatMap { feature(view: key.view, sample: $0) }
     return try encoder.encode(
       logits: logits.span, labels: samples.map { label(sample: $0) }, view: key.view,
-      block: key.block, firstSample: samples.lowerBound, viewDigest: viewDigest(key))
+      block: key.block, firstSample: samples.lowerBound, viewDigest: viewDigest(key),
+      features: features.span)
   }
 
   func encodeAll() throws -> [EncodedBlock] {

@@ -1,14 +1,16 @@
 import Basics
 import Foundation
 import LogitCache
+import TestSupport
 import Testing
 
 /// The worked example of docs/FORMAT.md is what the program writes.
 @Suite struct FormatTests {
   /// Three rows of four classes, k = 2: an ordinary one; one whose gap needs an escape and whose
   /// label is outside the head; one with all logits equal.
-  private func tinyBlock() throws -> EncodedBlock {
-    let job = Job(classes: 4, k: 2, samples: 3, blockRows: 4)
+  private func tinyBlock(features: [Float] = []) throws -> EncodedBlock {
+    let job = Job(
+      classes: 4, k: 2, samples: 3, blockRows: 4, featureWidth: features.isEmpty ? nil : 2)
     let logits: [Float] = [
       2, 0.5, -1, 0,
       0, 1, 11, 0.25,
@@ -16,7 +18,7 @@ import Testing
     ]
     return try BlockEncoder(manifest: job.manifest).encode(
       logits: logits.span, labels: [0, 3, 1], view: 0, block: 0, firstSample: 0,
-      viewDigest: Digest(of: "what the teacher saw"))
+      viewDigest: Digest(of: "what the teacher saw"), features: features.span)
   }
 
   private func hexDump(_ bytes: [UInt8]) -> String {
@@ -40,6 +42,45 @@ import Testing
     let text = try document()
     #expect(text.contains(dump), "FORMAT.md should show\n\(dump)")
     #expect(text.contains(block.digest.description), "FORMAT.md should show \(block.digest)")
+  }
+
+  /// Plane 7 and the class sums of the document's second example: features (3, 4), (0, 0),
+  /// (-0.5, 0.00001).
+  @Test func `the worked features of the document are what the program writes`() throws {
+    let job = Job(classes: 4, k: 2, samples: 3, blockRows: 4, featureWidth: 2)
+    let block = try tinyBlock(features: [3, 4, 0, 0, -0.5, 0.00001])
+    let plain = try tinyBlock()
+    let norms = Array(block.canonicalBytes[0xb0..<0xb6])
+    #expect(
+      Array(block.canonicalBytes[0x78..<0x80]) == [7, 2, 0, 0, 6, 0, 0, 0], "the directory's entry")
+    #expect(norms == [0x9c, 0x00, 0x4f, 0x81, 0x00, 0x7f], "\(hexDump(norms))")
+    #expect(block.canonicalBytes.count == plain.canonicalBytes.count + 8 + 6)
+    let folder = ScratchFolder()
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    try writer.append([block])
+    let digest = try writer.seal()
+    // Class 0: one record, 3 and 4; class 1: -0.5 and 0.00001, which rounds to a step; class 3: 0.
+    let entries: [(UInt32, [Int64])] = [
+      (0, [196_608, 262_144]), (1, [-32_768, 1]), (3, [0, 0]),
+    ]
+    var sums = DigestBuilder()
+    for (label, steps) in entries {
+      sums.append(label)
+      sums.append(UInt64(1))
+      for step in steps { sums.append(step) }
+    }
+    var builder = DigestBuilder()
+    builder.append("logitcache 1\n")
+    builder.append(try job.manifest.fingerprint.bytes)
+    builder.append(UInt64(1))
+    for number in [0, 0, 3] { builder.append(UInt32(number)) }
+    builder.append(block.digest.bytes)
+    builder.append(sums.finish().bytes)
+    #expect(digest == builder.finish())
+    let text = try document()
+    for shown in [block.digest, sums.finish(), digest] {
+      #expect(text.contains(shown.description), "FORMAT.md should show \(shown)")
+    }
   }
 
   @Test func `the example manifest of the document has the fingerprint it says`() throws {
