@@ -5,8 +5,9 @@ internal import CZstd
 public struct ZstdFrame: Sendable {
   /// The whole frame.
   public let bytes: [UInt8]
-  /// Compressed bytes of each piece; they sum to `bytes.count`. The first piece carries the frame
-  /// header.
+  /// Compressed bytes of each piece; they sum to `bytes.count`.
+  ///
+  /// The first piece carries the frame header.
   public let pieceSizes: [Int]
 }
 

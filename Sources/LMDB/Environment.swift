@@ -104,7 +104,9 @@ public final class Environment: @unchecked Sendable {  // LMDB's handle is threa
     return table
   }
 
-  /// Runs `body` on a consistent snapshot. Keep it short: a snapshot keeps old pages alive.
+  /// Runs `body` on a consistent snapshot.
+  ///
+  /// Keep it short: a snapshot keeps old pages alive.
   public func read<R>(_ body: (borrowing ReadTransaction) throws -> R) throws -> R {
     let transaction = try ReadTransaction(handle, path)
     return try body(transaction)

@@ -113,11 +113,12 @@ struct BlockCodec {
       defer { offset += entries[index].length }
       return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + entries[index].length])
     }
-    try entries[0].decode(next(0), into: &columns.ids)
     try demandWidth(entries[0])
+    try entries[0].decode(next(0), into: &columns.ids)
     try demand(columns.ids.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a class id")
     try decodeGaps(entries[1], next(1), into: &columns)
     try decodeSigned(entries[2], next(2), into: &columns.largest, at: 0, rows: columns.rows)
+    try demandEscaped(entries[3])
     try entries[3].decode(next(3), into: &columns.labelRanks)
     try decodeLabels(entries[4], next(4), entries[5], next(5), into: &columns)
     for index in 0..<columns.temperatures {
@@ -136,6 +137,11 @@ struct BlockCodec {
     if !fine { throw Problem(.corrupt, "\(what) is out of range") }
   }
 
+  private func demandEscaped(_ entry: PlaneEntry) throws {
+    try demand(
+      entry.form == PlaneForm.escaped, "the form of plane \(PlaneID.name(entry.plane))")
+  }
+
   private func demandWidth(_ entry: PlaneEntry) throws {
     try demand(entry.form == PlaneForm.split(width: idWidth), "the width of class ids")
   }
@@ -143,7 +149,7 @@ struct BlockCodec {
   private mutating func decodeGaps(
     _ entry: PlaneEntry, _ bytes: UnsafeRawBufferPointer, into columns: inout RecordColumns
   ) throws {
-    guard entry.form == PlaneForm.escaped else { throw Problem(.corrupt, "gaps are not escaped") }
+    try demandEscaped(entry)
     let rows = columns.rows
     resizeScratch((columns.k - 1) * rows)
     try entry.decode(bytes, into: &scratch)
@@ -201,9 +207,7 @@ struct BlockCodec {
     try idEntry.decode(ids, into: &scratch)
     for (index, row) in outside.enumerated() { columns.labels[row] = scratch[index] }
     try demand(scratch.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a label")
-    guard gapEntry.form == PlaneForm.escaped else {
-      throw Problem(.corrupt, "label gaps are not escaped")
-    }
+    try demandEscaped(gapEntry)
     try gapEntry.decode(gaps, into: &scratch)
     let last = (columns.k - 1) * rows
     for (index, row) in outside.enumerated() {

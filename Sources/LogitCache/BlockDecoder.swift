@@ -29,9 +29,7 @@ final class BlockDecoder: @unchecked Sendable {
       let canonical = canonicalBytes
       return try codec.decode(canonical.span.bytes, as: key, into: &columns)
     } catch let problem as Problem {
-      throw Problem(
-        problem.kind,
-        "\(key) is damaged: \(problem.message); run 'verify' for the full list")
+      throw Problem(problem.kind, "\(key) is damaged: \(problem.message)")
     }
   }
 

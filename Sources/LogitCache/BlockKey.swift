@@ -7,7 +7,9 @@ public struct BlockKey: Hashable, Comparable, Sendable, CustomStringConvertible 
   /// The block within the view; it starts at sample `block * blockRows`.
   public let block: Int
 
-  /// Names a block. Both numbers are in 0..<2^32.
+  /// Names a block.
+  ///
+  /// Both numbers are in 0..<2^32.
   public init(view: Int, block: Int) {
     precondition(
       UInt32(exactly: view) != nil && UInt32(exactly: block) != nil,

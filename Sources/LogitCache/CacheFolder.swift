@@ -49,8 +49,9 @@ final class FolderLock: Sendable {
   deinit { close(descriptor) }
 }
 
-/// The folders that this process writes. LMDB must not open one of them a second time: closing that
-/// would drop the locks of the first.
+/// The folders that this process writes.
+///
+/// LMDB must not open one of them a second time: closing that would drop the locks of the first.
 enum OpenWriters {
   private static let folders = Mutex<Set<String>>([])
 

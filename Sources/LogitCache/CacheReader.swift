@@ -104,7 +104,11 @@ public final class CacheReader: Sendable {
       guard let value = try transaction.value(forKey: key.bytes, in: table) else {
         throw Problem(.noInput, "\(path) does not hold \(key): precompute it first")
       }
-      try decoder.decode(value, as: key, into: &batch)
+      do {
+        try decoder.decode(value, as: key, into: &batch)
+      } catch let problem as Problem {
+        throw Problem(problem.kind, "\(path): \(problem.message); run 'verify' for the full list")
+      }
     }
   }
 

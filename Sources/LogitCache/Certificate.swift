@@ -44,8 +44,9 @@ public struct ErrorStatistic: Equatable, Sendable {
     histogram[ErrorStatistic.bucket(of: value)] += 1
   }
 
-  /// Adds another set of records. Sums depend on the order of merging in their last bits, so blocks
-  /// are merged in key order.
+  /// Adds another set of records.
+  ///
+  /// Sums depend on the order of merging in their last bits, so blocks are merged in key order.
   public mutating func merge(_ other: ErrorStatistic) {
     sum += other.sum
     max = Swift.max(max, other.max)
@@ -123,9 +124,10 @@ public struct Certificate: Equatable, Sendable {
 
   /// Per planned temperature, ascending.
   public var atTemperature: [AtTemperature]
-  /// Energy of the logits' error relative to the row's own variance: sum (t - t')^2 over
-  /// sum (t - mean t)^2, where the denominator is at least one step squared for every class. Tail
-  /// logits are taken as the constant that has the stored mass at the highest planned temperature.
+  /// Energy of the logits' error relative to the row's own: sum (t - t')^2 / sum (t - mean t)^2.
+  ///
+  /// The denominator is at least one step squared for every class. Tail logits are taken as the
+  /// constant that has the stored mass at the highest planned temperature.
   public var mseMissingEnergy = ErrorStatistic()
   /// Records whose first class is the full row's first class.
   public var topOneAgreements = 0

@@ -78,7 +78,9 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var k: Int
   /// Steps of a gap in one nat.
   public var stepsPerNat: Int
-  /// Steps of the largest logit in one nat. Finer than a gap's, because its error shifts all gaps.
+  /// Steps of the largest logit in one nat.
+  ///
+  /// Finer than a gap's, because its error shifts all gaps.
   public var largestStepsPerNat: Int
   /// Steps of log(tail / head) in one nat.
   public var tailStepsPerNat: Int
@@ -88,7 +90,9 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var blockRows: Int
   /// The block codec; 1 is the only one.
   public var codec: Int
-  /// The zstd level of new blocks, 1...19. Not part of the fingerprint.
+  /// The zstd level of new blocks, 1...19.
+  ///
+  /// Not part of the fingerprint.
   public var zstdLevel: Int
 
   /// The defaults for `k` of `classes` classes.
@@ -108,8 +112,9 @@ public struct Encoding: Codable, Hashable, Sendable {
     self.zstdLevel = zstdLevel
   }
 
-  /// 2,048 rows for k <= 20, 1,024 for k <= 50, 512 above: 30 to 130 kB stored. Fewer where a block
-  /// of full rows would exceed 256 MiB.
+  /// 2,048 rows for k <= 20, 1,024 for k <= 50, 512 above: 30 to 130 kB stored.
+  ///
+  /// Fewer where a block of full rows would exceed 256 MiB.
   public static func defaultBlockRows(classes: Int, k: Int) -> Int {
     let rows = k <= 20 ? 2048 : k <= 50 ? 1024 : 512
     return max(1, min(rows, (1 << 26) / max(classes, 1)))
@@ -172,7 +177,9 @@ enum Limits {
   static let temperatures = 8
   static let blockRows = 1 << 16
   static let blockBytes = 1 << 30
-  /// Of a logit, in nats. Keeps every stored integer below 2^30 in magnitude.
+  /// Of a logit, in nats.
+  ///
+  /// Keeps every stored integer below 2^30 in magnitude.
   static let magnitude: Float = 262_144
   /// The largest gap in steps: twice the magnitude at the finest step is 2^27, plus rounding.
   static let level: UInt32 = 1 << 28

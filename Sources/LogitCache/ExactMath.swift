@@ -4,7 +4,7 @@
 /// - Accuracy: within 2e-14 relative on -700...0 (`ExactMathTests`); below -700 it stays e^-700,
 ///   which no sum with a term of 1 can tell from 0.
 @inline(__always)
-func exactExp(_ x: Double) -> Double {
+package func exactExp(_ x: Double) -> Double {
   let x = x < -700 ? -700 : x
   // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
   let shifter = 6_755_399_441_055_744.0
@@ -31,7 +31,7 @@ func exactExp(_ x: Double) -> Double {
 /// ln x for finite normal x > 0, by operations that IEEE 754 fixes.
 ///
 /// - Accuracy: within 1e-14 absolute or relative, whichever is larger (`ExactMathTests`).
-func exactLog(_ x: Double) -> Double {
+package func exactLog(_ x: Double) -> Double {
   precondition(x >= .leastNormalMagnitude && x.isFinite, "the logarithm of \(x) is not taken")
   // x = m * 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)).
   let offset: UInt64 = 0x3FE6_A09E_667F_3BCD  // sqrt(1/2)

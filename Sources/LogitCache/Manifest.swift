@@ -80,14 +80,14 @@ public struct Manifest: Codable, Hashable, Sendable {
   /// The format version that this library writes, and the only one it reads.
   public static let currentVersion = 1
 
-  /// Digest of everything that decides the records: the canonical JSON without `zstdLevel`.
+  /// Digest of everything that decides the records: the canonical JSON with `zstdLevel` 0.
   ///
   /// Two runs belong to the same cache exactly when their fingerprints are equal.
   /// - Throws: `Problem(.configuration)` when a value is out of range or a number is fractional.
   public var fingerprint: Digest {
     get throws {
       try validate()
-      return Digest(of: try canonicalJSON(try identity()))
+      return Digest(of: try canonicalJSON(identity))
     }
   }
 
@@ -117,28 +117,29 @@ public struct Manifest: Codable, Hashable, Sendable {
     (0..<views).contains(key.view) && (0..<blocksPerView).contains(key.block)
   }
 
-  /// The manifest as JSON without what does not decide records.
-  private func identity() throws -> JSONValue {
-    let value = try parseJSON(try canonicalJSON(self).utf8, source: "the manifest")
-    guard case .object(var members) = value,
-      case .object(var encoding)? = members["encoding"]
-    else { preconditionFailure("a manifest is a JSON object") }
-    encoding["zstdLevel"] = nil
-    members["encoding"] = .object(encoding)
-    return .object(members)
+  /// The manifest with what does not decide records set to 0.
+  private var identity: Manifest {
+    var identity = self
+    identity.encoding.zstdLevel = 0
+    return identity
   }
 
-  /// What differs between this manifest and another, one readable line each; empty when both
-  /// describe the same cache. "Other" is called the cache, `self` this run.
+  /// What differs from the manifest of a cache, one readable line each.
   ///
-  /// For example `seed: the cache has 1, this run has 2`.
+  /// For example `seed: the cache has 1, this run has 2`. Empty exactly when the fingerprints are
+  /// equal.
   public func differences(from other: Manifest) throws -> [String] {
-    let mine = flattened(try identity())
-    let theirs = flattened(try other.identity())
+    if identity == other.identity { return [] }
+    let mine = flattened(try identity.json)
+    let theirs = flattened(try other.identity.json)
     return Set(mine.keys).union(theirs.keys).sorted().compactMap { path in
       let (a, b) = (theirs[path] ?? "nothing", mine[path] ?? "nothing")
       return a == b ? nil : "\(path): the cache has \(a), this run has \(b)"
     }
+  }
+
+  private var json: JSONValue {
+    get throws { try parseJSON(try canonicalJSON(self).utf8, source: "the manifest") }
   }
 
   /// - Throws: `Problem(.configuration)` naming the field that is out of range.

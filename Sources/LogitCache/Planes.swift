@@ -29,7 +29,9 @@ enum PlaneID {
 enum PlaneForm {
   /// One byte each, 255 meaning "in the escapes"; then the escapes as UInt32.
   static let escaped: UInt8 = 0
-  /// Little-endian bytes, column by column: all lowest bytes first. The form is the width, 1...4.
+  /// Little-endian bytes, column by column: all lowest bytes first.
+  ///
+  /// The form is the width, 1...4.
   static func split(width: Int) -> UInt8 { UInt8(width) }
 
   /// The bytes that hold every integer up to `largest`, at least one.

@@ -27,7 +27,8 @@ final class Linear: Layer {
   }
 
   var parameters: [Parameter] { [weight, bias] }
-  private var inputs: Int { inputShape.count }
+  /// Numbers per sample that come in.
+  var inputWidth: Int { inputShape.count }
   private var outputs: Int { outputShape.channels }
 
   func forward(_ input: Tensor, mode: Mode, parallel: Parallel) -> Tensor {
@@ -37,8 +38,8 @@ final class Linear: Layer {
       output.sample(row).update(from: bias.values.base, count: outputs)
     }
     multiply(
-      MatrixView(input.base, stride: inputs), MatrixView(weight.values.base, stride: outputs),
-      into: output.base, rows: input.count, columns: outputs, inner: inputs, accumulate: true)
+      MatrixView(input.base, stride: inputWidth), MatrixView(weight.values.base, stride: outputs),
+      into: output.base, rows: input.count, columns: outputs, inner: inputWidth, accumulate: true)
     return output
   }
 
@@ -46,9 +47,9 @@ final class Linear: Layer {
     guard let input else { preconditionFailure("backward before forward") }
     // dW = x^T dy;  db = sum of the rows of dy;  dx = dy W^T
     multiply(
-      MatrixView(input.base, stride: inputs, transposed: true),
+      MatrixView(input.base, stride: inputWidth, transposed: true),
       MatrixView(gradient.base, stride: outputs),
-      into: weight.gradient.base, rows: inputs, columns: outputs, inner: gradient.count)
+      into: weight.gradient.base, rows: inputWidth, columns: outputs, inner: gradient.count)
     bias.gradient.zero()
     for row in 0..<gradient.count {
       add(gradient.sample(row), to: bias.gradient.base, count: outputs)
@@ -58,7 +59,7 @@ final class Linear: Layer {
     multiply(
       MatrixView(gradient.base, stride: outputs),
       MatrixView(weight.values.base, stride: outputs, transposed: true),
-      into: inputGradient.base, rows: gradient.count, columns: inputs, inner: outputs)
+      into: inputGradient.base, rows: gradient.count, columns: inputWidth, inner: outputs)
     return inputGradient
   }
 }

@@ -15,6 +15,8 @@ public final class Network {
   public let parameters: [Parameter]
 
   private let layers: [any Layer]
+  private let classifier: Linear
+  private var latestFeatures: Tensor?
   private let parallel: Parallel
   private var input: Workspace
   private var logitsGradient: Workspace
@@ -31,6 +33,10 @@ public final class Network {
     self.classes = classes
     self.parallel = parallel
     layers = try architecture.layers(input: input, classes: classes, seed: seed)
+    guard let last = layers.last as? Linear else {
+      preconditionFailure("network \(architecture) must end in a linear layer")
+    }
+    classifier = last
     parameters = layers.flatMap(\.parameters)
     self.input = Workspace()
     logitsGradient = Workspace()
@@ -59,7 +65,23 @@ public final class Network {
 
   private func run(_ batch: Tensor, mode: Mode) -> Tensor {
     precondition(batch.shape == inputShape, "input \(batch.shape), the network takes \(inputShape)")
-    return layers.reduce(batch) { $1.forward($0, mode: mode, parallel: parallel) }
+    let features = layers.dropLast().reduce(batch) {
+      $1.forward($0, mode: mode, parallel: parallel)
+    }
+    latestFeatures = features
+    return classifier.forward(features, mode: mode, parallel: parallel)
+  }
+
+  /// D, the width of the features: the input of the last linear layer.
+  public var featureWidth: Int { classifier.inputWidth }
+
+  /// Whether features come from a trained layer; a linear classifier's are its input.
+  public var hasTrainedFeatures: Bool { layers.count > 1 }
+
+  /// The features of the latest batch, [count, featureWidth].
+  public var features: Tensor {
+    guard let latestFeatures else { preconditionFailure("features before forward") }
+    return latestFeatures
   }
 
   /// Room for the gradient of the loss at the logits, [count, classes].
@@ -68,57 +90,79 @@ public final class Network {
   }
 
   /// Sets every parameter's gradient from the gradient at the logits of the latest `forward`.
-  public func backward(_ gradient: Tensor) {
-    var gradient = gradient
-    for layer in layers.reversed() {
-      guard let below = layer.backward(gradient, parallel: parallel) else { return }
-      gradient = below
+  ///
+  /// - Parameter featureGradient: added at the features, [count, featureWidth], when a loss looks at them
+  ///   too.
+  public func backward(_ gradient: Tensor, featureGradient: Tensor? = nil) {
+    guard var below = classifier.backward(gradient, parallel: parallel) else { return }
+    if let featureGradient {
+      add(featureGradient.base, to: below.base, count: below.count * featureWidth)
+    }
+    for layer in layers.dropLast().reversed() {
+      guard let next = layer.backward(below, parallel: parallel) else { return }
+      below = next
     }
   }
 }
 
 extension Network {
   /// The weights as arrays, by name.
-  public func weights() -> [String: NamedArray] {
-    Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.array(of: $0.values)) })
-  }
-
-  /// The optimiser's momentum as arrays, by parameter name.
-  public func momentum() -> [String: NamedArray] {
-    Dictionary(
-      uniqueKeysWithValues: parameters.filter(\.isTrained).map {
-        ($0.name, $0.array(of: $0.momentum))
-      })
-  }
+  public func weights() -> [String: NamedArray] { parameters.weights() }
 
   /// Takes weights from arrays.
   ///
   /// - Throws: `Problem(.corrupt)` naming the first array that is missing, extra or of another shape.
   public func load(weights: [String: NamedArray], from source: String) throws {
-    try copy(weights, into: parameters.map { ($0, $0.values) }, from: source)
+    try parameters.load(
+      weights: weights, from: source,
+      owner: "a \(architecture) for \(inputShape) inputs and \(classes) classes")
+  }
+}
+
+extension [Parameter] {
+  /// The values as arrays, by name.
+  public func weights() -> [String: NamedArray] {
+    Dictionary(uniqueKeysWithValues: map { ($0.name, $0.array(of: $0.values)) })
+  }
+
+  /// The optimiser's momentum as arrays, by parameter name.
+  public func momentum() -> [String: NamedArray] {
+    Dictionary(
+      uniqueKeysWithValues: filter(\.isTrained).map { ($0.name, $0.array(of: $0.momentum)) })
+  }
+
+  /// Takes values from arrays.
+  ///
+  /// - Parameter owner: what the parameters belong to, for the error.
+  /// - Throws: `Problem(.corrupt)` naming the first array that is missing, extra or of another shape.
+  public func load(weights: [String: NamedArray], from source: String, owner: String) throws {
+    try copy(weights, into: map { ($0, $0.values) }, from: source, owner: owner)
   }
 
   /// Takes the optimiser's momentum from arrays.
   ///
+  /// - Parameter owner: what the parameters belong to, for the error.
   /// - Throws: `Problem(.corrupt)` naming the first array that is missing, extra or of another shape.
-  public func load(momentum: [String: NamedArray], from source: String) throws {
-    try copy(momentum, into: parameters.filter(\.isTrained).map { ($0, $0.momentum) }, from: source)
+  public func load(momentum: [String: NamedArray], from source: String, owner: String) throws {
+    try copy(
+      momentum, into: filter(\.isTrained).map { ($0, $0.momentum) }, from: source, owner: owner)
   }
 
   private func copy(
-    _ arrays: [String: NamedArray], into targets: [(Parameter, FloatMemory)], from source: String
+    _ arrays: [String: NamedArray], into targets: [(Parameter, FloatMemory)], from source: String,
+    owner: String
   ) throws {
     for (parameter, memory) in targets {
       guard let array = arrays[parameter.name] else {
         throw Problem(
           .corrupt,
-          "\(source) has no array '\(parameter.name)'; it does not belong to a \(architecture) for \(inputShape) inputs and \(classes) classes"
+          "\(source) has no array '\(parameter.name)'; it does not belong to \(owner)"
         )
       }
       guard case .float32(let values) = array.values, array.shape == parameter.shape else {
         throw Problem(
           .corrupt,
-          "\(source): array '\(parameter.name)' has shape \(array.shape), this network needs float32 \(parameter.shape)"
+          "\(source): array '\(parameter.name)' has shape \(array.shape), \(owner) needs float32 \(parameter.shape)"
         )
       }
       guard values.allSatisfy(\.isFinite) else {
@@ -131,7 +175,7 @@ extension Network {
     }
     let known = Set(targets.map(\.0.name))
     if let extra = arrays.keys.filter({ !known.contains($0) }).min() {
-      throw Problem(.corrupt, "\(source) has an array '\(extra)' that this network does not know")
+      throw Problem(.corrupt, "\(source) has an array '\(extra)' that does not belong to \(owner)")
     }
   }
 }

@@ -22,9 +22,9 @@ public struct StochasticGradientDescent: Sendable {
   }
 
   /// One step with the gradients of the latest `backward`.
-  public func step(_ network: Network, learningRate: Float) {
-    let scale = clippingScale(network)
-    for parameter in network.parameters where parameter.isTrained {
+  public func step(_ parameters: [Parameter], learningRate: Float) {
+    let scale = clippingScale(parameters)
+    for parameter in parameters where parameter.isTrained {
       let decay = parameter.isDecayed ? weightDecay : 0
       let (w, g, v) = (
         parameter.values.base, UnsafePointer(parameter.gradient.base), parameter.momentum.base
@@ -38,10 +38,10 @@ public struct StochasticGradientDescent: Sendable {
   }
 
   /// 1, or what brings the norm of all gradients down to `clipNorm`.
-  private func clippingScale(_ network: Network) -> Float {
+  private func clippingScale(_ parameters: [Parameter]) -> Float {
     guard let clipNorm else { return 1 }
     var squares = 0.0
-    for parameter in network.parameters where parameter.isTrained {
+    for parameter in parameters where parameter.isTrained {
       let g = UnsafePointer(parameter.gradient.base)
       for i in 0..<parameter.count { squares += Double(g[i]) * Double(g[i]) }
     }

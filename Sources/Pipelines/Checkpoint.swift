@@ -19,7 +19,7 @@ struct Checkpoint {
   {
     var arrays: [String: NamedArray] = [:]
     for (name, array) in network.weights() { arrays[weightPrefix + name] = array }
-    for (name, array) in network.momentum() { arrays[momentumPrefix + name] = array }
+    for (name, array) in network.parameters.momentum() { arrays[momentumPrefix + name] = array }
     let metadata = ["plan": try canonicalJSON(plan), "epochsDone": String(epochsDone)]
     try Safetensors.write(SafetensorsFile(arrays: arrays, metadata: metadata), to: path)
   }
@@ -42,7 +42,8 @@ struct Checkpoint {
   /// Puts the state into a network of the same architecture.
   func restore(_ network: Network, from path: String) throws {
     try network.load(weights: named(Self.weightPrefix), from: path)
-    try network.load(momentum: named(Self.momentumPrefix), from: path)
+    try network.parameters.load(
+      momentum: named(Self.momentumPrefix), from: path, owner: "a \(network.architecture)")
   }
 
   private func named(_ prefix: String) -> [String: NamedArray] {

@@ -130,7 +130,7 @@ private final class TrainingRun {
       loss += try evaluate(batch, logits, into: gradient) * Double(batch.count)
       correct += correctCount(logits, batch.labels)
       model.network.backward(gradient)
-      optimizer.step(model.network, learningRate: schedule.learningRate(at: step))
+      optimizer.step(model.network.parameters, learningRate: schedule.learningRate(at: step))
       seen += batch.count
       step += 1
       batches.recycle(batch)

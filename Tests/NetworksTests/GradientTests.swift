@@ -104,7 +104,7 @@ private struct Probe {
         let gradient = network.logitsGradient(count: 13)
         gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
         network.backward(gradient)
-        optimizer.step(network, learningRate: 0.05)
+        optimizer.step(network.parameters, learningRate: 0.05)
       }
       return network.parameters.map(\.allValues)
     }
@@ -172,5 +172,59 @@ private struct Probe {
     #expect(schedule.learningRate(at: 4) == 0.4)
     #expect(schedule.learningRate(at: 54) == 0.2)
     #expect(schedule.learningRate(at: 103) < 0.001)
+  }
+}
+
+@Suite struct ProjectorTests {
+  @Test(arguments: [UInt64(1), 2, 3])
+  func `a projector's backward agrees with finite differences`(seed: UInt64) throws {
+    var random = SeededGenerator(seed: seed)
+    let network = try Network(
+      Architecture("mlp-12"), input: LayerShape(features: 6), classes: 3, seed: seed)
+    let projector = Projector(width: 12, outputs: 5, seed: seed)
+    let input = network.inputBatch(count: 7)
+    input.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
+    let weights = (0..<35).map { _ in Float(random.normal()) }
+    func loss() -> Double {
+      _ = network.forward(input)
+      return projector.forward(network.features, step: 4).withValues { y in
+        weights.indices.reduce(0) { $0 + Double(weights[$1]) * Double(y[$1]) }
+      }
+    }
+    _ = loss()
+    let above = network.logitsGradient(count: 7)
+    above.withMutableValues { x in for i in 0..<x.count { x[i] = 0 } }
+    let gradient = projector.outputGradient(count: 7)
+    gradient.withMutableValues { x in for i in weights.indices { x[i] = weights[i] } }
+    network.backward(above, featureGradient: projector.backward(gradient))
+    for parameter in network.parameters.dropLast(2) + projector.parameters where parameter.isTrained
+    {
+      let analytic = parameter.gradientValues
+      let place = analytic.indices.max { abs(analytic[$0]) < abs(analytic[$1]) }!
+      let (step, original) = (Float(1e-2), parameter.value(at: place))
+      parameter.setValue(original + step, at: place)
+      let higher = loss()
+      parameter.setValue(original - step, at: place)
+      let lower = loss()
+      parameter.setValue(original, at: place)
+      let numeric = (higher - lower) / Double(2 * step)
+      #expect(
+        abs(numeric - Double(analytic[place])) < 0.05 * Double(abs(analytic[place])) + 1e-3,
+        "\(parameter.name): \(numeric) against \(analytic[place]), seed \(seed)")
+    }
+  }
+
+  @Test func `the same step drops the same features and another step others`() throws {
+    func projected(step: Int) throws -> [Float] {
+      let network = try Network(
+        Architecture("mlp-12"), input: LayerShape(features: 6), classes: 3, seed: 1)
+      let input = network.inputBatch(count: 4)
+      input.withMutableValues { x in for i in 0..<x.count { x[i] = Float(i) } }
+      _ = network.forward(input)
+      return Projector(width: 12, outputs: 5, seed: 1).forward(network.features, step: step)
+        .withValues { y in (0..<y.count).map { y[$0] } }
+    }
+    #expect(try projected(step: 3) == projected(step: 3))
+    #expect(try projected(step: 3) != projected(step: 4))
   }
 }

@@ -1,0 +1,127 @@
+import Basics
+import Foundation
+import LogitCache
+import TestSupport
+
+/// A small job: its manifest, and a teacher whose rows depend only on seed, view and sample.
+struct Job: Sendable {
+  var manifest: Manifest
+  var seed: UInt64 = 1
+
+  init(
+    classes: Int, k: Int, samples: Int, views: Int = 1, blockRows: Int = 8, seed: UInt64 = 1,
+    zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4]
+  ) {
+    self.seed = seed
+    manifest = Manifest(
+      dataSet: DataSetIdentity(
+        name: "toys", fingerprint: Digest(of: "toys"), samples: samples,
+        classNames: (0..<classes).map { "class \($0)" }),
+      recipe: RecipeIdentity(
+        digest: Digest(of: "flip"), content: .object(["flip": .string("1/2")])),
+      seed: 7, views: views, teacher: .object(["weights": .string("tiny")]),
+      encoding: Encoding(
+        classes: classes, k: k, temperatures: temperatures, blockRows: blockRows,
+        zstdLevel: zstdLevel))
+  }
+
+  var classes: Int { manifest.encoding.classes }
+
+  /// A row of one of several kinds: ordinary, sharp, tied, extreme, constant.
+  func row(view: Int, sample: Int) -> [Float] {
+    var generator = SeededGenerator(
+      seed: seed &* 1_000_003 &+ UInt64(view) &* 7919 &+ UInt64(sample))
+    _ = generator.next()
+    let kind = Int.random(in: 0..<12, using: &generator)
+    return (0..<classes).map { _ in
+      let z = generator.normal()
+      switch kind {
+      case 0: return Float((z * 2).rounded())  // many ties
+      case 1: return Float(z * 30)
+      case 2: return z > 1 ? 80 : -80
+      case 3: return Float(z > 0 ? 1e4 : -1e4) + Float(z)
+      case 4: return 3.25
+      case 5: return z > 0 ? 0 : -0.0  // equal, with two signs
+      default: return Float(z * 4)
+      }
+    }
+  }
+
+  func label(sample: Int) -> Int32 {
+    var generator = SeededGenerator(seed: seed &+ 99 &* UInt64(sample + 1))
+    return Int32.random(in: 0..<Int32(classes), using: &generator)
+  }
+
+  func viewDigest(_ key: BlockKey) -> Digest { Digest(of: "pixels of \(key)") }
+
+  func encode(_ key: BlockKey, with encoder: BlockEncoder) throws -> EncodedBlock {
+    let samples = manifest.samples(of: key)
+    let logits = samples.flatMap { row(view: key.view, sample: $0) }
+    return try encoder.encode(
+      logits: logits.span, labels: samples.map { label(sample: $0) }, view: key.view,
+      block: key.block, firstSample: samples.lowerBound, viewDigest: viewDigest(key))
+  }
+
+  func encodeAll() throws -> [EncodedBlock] {
+    let encoder = try BlockEncoder(manifest: manifest)
+    return try manifest.blockKeys.map { try encode($0, with: encoder) }
+  }
+
+  /// Writes the whole cache and seals it, unless told not to.
+  @discardableResult
+  func write(to path: String, seal: Bool = true) throws -> Digest? {
+    let writer = try CacheWriter(path: path, manifest: manifest)
+    try writer.append(try encodeAll())
+    return seal ? try writer.seal() : nil
+  }
+}
+
+/// A record computed the plain way: sort everything, quantise, sum in Double.
+struct ReferenceRecord {
+  var ids: [Int]
+  var gaps: [Double]
+  var largest: Double
+  var labelRank: Int
+  var labelGap: Double
+  /// log(tail / head) before quantisation, per temperature; empty without a tail.
+  var logTailRatios: [Double]
+
+  init(_ row: [Float], label: Int, _ encoding: Encoding) {
+    let order = row.indices.sorted { row[$0] > row[$1] || (row[$0] == row[$1] && $0 < $1) }
+    let largestSteps = Double(encoding.largestStepsPerNat)
+    let steps = Double(encoding.stepsPerNat)
+    let storedLargest =
+      (Double(row[order[0]]) * largestSteps).rounded(.toNearestOrEven) / largestSteps
+    func gap(_ id: Int) -> Double {
+      max(0, ((storedLargest - Double(row[id])) * steps).rounded(.toNearestOrEven)) / steps
+    }
+    ids = Array(order[..<encoding.k])
+    gaps = ids.map(gap)
+    largest = storedLargest
+    labelRank = order.firstIndex(of: label)!
+    labelGap = gap(label)
+    let head = ids.map { Double(row[$0]) }
+    let tail = order[encoding.k...].map { Double(row[$0]) }
+    logTailRatios = encoding.tailTemperatures.map {
+      logSumExp(tail, $0.value) - logSumExp(head, $0.value)
+    }
+  }
+}
+
+func logSumExp(_ values: [Double], _ temperature: Double) -> Double {
+  let largest = values.max()!
+  return largest / temperature
+    + log(values.reduce(0) { $0 + exp(($1 - largest) / temperature) })
+}
+
+/// The message of the problem that `body` throws; "nothing thrown" when it does not.
+func problem(_ body: () throws -> Void) -> Problem {
+  do {
+    try body()
+    return Problem(.usage, "nothing thrown")
+  } catch let problem as Problem {
+    return problem
+  } catch {
+    return Problem(.usage, "another error: \(error)")
+  }
+}
