@@ -33,6 +33,10 @@ struct PrecomputeCommand: ParsableCommand {
     name: .customLong("k"), help: "Classes kept of every record; default: all up to 64, else 20.")
   var k: Int?
 
+  @Flag(
+    help: "Keep the norms and class means of the teacher's features too, for losses nd and cosine.")
+  var features = false
+
   @Option(help: "Seconds of work between commits: what a kill can cost.")
   var commitSeconds = 5.0
 
@@ -51,8 +55,8 @@ struct PrecomputeCommand: ParsableCommand {
   func run() throws {
     let result = try precompute(
       PrecomputeJob(
-        data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k, cache: cache,
-        threads: threads.threads, commitSeconds: commitSeconds))
+        data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
+        features: features, cache: cache, threads: threads.threads, commitSeconds: commitSeconds))
     if json {
       print(try readableJSON(result), terminator: "")
     } else {

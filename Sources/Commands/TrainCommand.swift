@@ -22,7 +22,8 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "The cache to replay, instead of the configuration's.")
   var cache: String?
 
-  @Option(help: "The loss, instead of the configuration's: ce, kd@4, pld, 0.1*ce+0.9*kd@4.")
+  @Option(
+    help: "The loss, instead of the configuration's: ce, kd@4, pld, 0.1*ce+0.9*kd@4, ce+kd@4+2*nd.")
   var loss: String?
 
   @Option(help: "The network, instead of the configuration's.")

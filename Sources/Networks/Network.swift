@@ -20,6 +20,7 @@ public final class Network {
   private let parallel: Parallel
   private var input: Workspace
   private var logitsGradient: Workspace
+  private var featureGradient: Workspace
 
   /// A network with fresh weights; the same seed gives the same bits.
   ///
@@ -40,6 +41,7 @@ public final class Network {
     parameters = layers.flatMap(\.parameters)
     self.input = Workspace()
     logitsGradient = Workspace()
+    featureGradient = Workspace()
   }
 
   /// The number of trained weights.
@@ -87,6 +89,11 @@ public final class Network {
   /// Room for the gradient of the loss at the logits, [count, classes].
   public func logitsGradient(count: Int) -> Tensor {
     logitsGradient.tensor(LayerShape(features: classes), count: count)
+  }
+
+  /// Room for the gradient of a loss at the features, [count, featureWidth].
+  public func featureGradient(count: Int) -> Tensor {
+    featureGradient.tensor(LayerShape(features: featureWidth), count: count)
   }
 
   /// Sets every parameter's gradient from the gradient at the logits of the latest `forward`.

@@ -9,19 +9,30 @@ import Networks
 struct Checkpoint {
   private static let weightPrefix = "weight/"
   private static let momentumPrefix = "momentum/"
+  private static let projectorPrefix = "projector/"
 
   let plan: TrainingPlan
   let epochsDone: Int
   private let arrays: [String: NamedArray]
 
-  /// Writes the state of `network`, in one step.
-  static func write(_ network: Network, plan: TrainingPlan, epochsDone: Int, to path: String) throws
-  {
-    var arrays: [String: NamedArray] = [:]
-    for (name, array) in network.weights() { arrays[weightPrefix + name] = array }
-    for (name, array) in network.parameters.momentum() { arrays[momentumPrefix + name] = array }
+  /// Writes the state of `network`, and of what projects its features, in one step.
+  static func write(
+    _ network: Network, _ projector: Projector?, plan: TrainingPlan, epochsDone: Int,
+    to path: String
+  ) throws {
+    var arrays = state(of: network.parameters, prefix: "")
+    arrays.merge(state(of: projector?.parameters ?? [], prefix: projectorPrefix)) { $1 }
     let metadata = ["plan": try canonicalJSON(plan), "epochsDone": String(epochsDone)]
     try Safetensors.write(SafetensorsFile(arrays: arrays, metadata: metadata), to: path)
+  }
+
+  private static func state(
+    of parameters: [Parameter], prefix: String
+  ) -> [String: NamedArray] {
+    var arrays: [String: NamedArray] = [:]
+    for (name, array) in parameters.weights() { arrays[prefix + weightPrefix + name] = array }
+    for (name, array) in parameters.momentum() { arrays[prefix + momentumPrefix + name] = array }
+    return arrays
   }
 
   /// Reads a checkpoint file.
@@ -39,11 +50,17 @@ struct Checkpoint {
     return Checkpoint(plan: plan, epochsDone: epochs, arrays: file.arrays)
   }
 
-  /// Puts the state into a network of the same architecture.
-  func restore(_ network: Network, from path: String) throws {
+  /// Puts the state into a network of the same architecture, and into its projector.
+  func restore(_ network: Network, _ projector: Projector?, from path: String) throws {
     try network.load(weights: named(Self.weightPrefix), from: path)
     try network.parameters.load(
       momentum: named(Self.momentumPrefix), from: path, owner: "a \(network.architecture)")
+    guard let projector else { return }
+    let prefix = Self.projectorPrefix
+    try projector.parameters.load(
+      weights: named(prefix + Self.weightPrefix), from: path, owner: "a projector of this width")
+    try projector.parameters.load(
+      momentum: named(prefix + Self.momentumPrefix), from: path, owner: "a projector of this width")
   }
 
   private func named(_ prefix: String) -> [String: NamedArray] {

@@ -19,6 +19,8 @@ public struct PrecomputeJob: Sendable {
   public var seed: UInt64
   /// Classes kept of a record; `nil` for all of up to 64 classes, else 20.
   public var k: Int?
+  /// Keep the norm of the teacher's features and their class means.
+  public var features: Bool
   /// The cache's folder.
   public var cache: String
   /// Blocks worked on at once.
@@ -29,7 +31,7 @@ public struct PrecomputeJob: Sendable {
   /// All settings.
   public init(
     data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
-    cache: String, threads: Int, commitSeconds: Double
+    features: Bool = false, cache: String, threads: Int, commitSeconds: Double
   ) {
     self.data = data
     self.teacher = teacher
@@ -37,6 +39,7 @@ public struct PrecomputeJob: Sendable {
     self.views = views
     self.seed = seed
     self.k = k
+    self.features = features
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds
@@ -130,13 +133,19 @@ private struct BlockWork: Sendable {
     guard (1...classes).contains(k) else {
       throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
     }
+    guard !job.features || teacher.featureWidth > 0 else {
+      throw Problem(
+        .configuration, "teacher \(job.teacher) has no features of its own: leave out --features")
+    }
     augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: job.seed)
     manifest = Manifest(
       dataSet: DataSetIdentity(
         name: dataSet.name, fingerprint: dataSet.fingerprint, samples: dataSet.count,
         classNames: dataSet.classNames),
       recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
-      views: job.views, teacher: teacher.identity, encoding: Encoding(classes: classes, k: k))
+      views: job.views, teacher: teacher.identity,
+      encoding: Encoding(
+        classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil))
   }
 
   /// Starts `threads` workers that take keys in order.
@@ -169,6 +178,9 @@ private struct BlockWorker {
   private let encoder: BlockEncoder
   private var views: ViewBatch
   private var logits: [Float]
+  /// Empty unless the cache keeps features.
+  private var features: [Float]
+  private let featureWidth: Int
 
   init(manifest: Manifest, teacher: any Teacher, augmenter: Augmenter) throws {
     self.manifest = manifest
@@ -178,6 +190,8 @@ private struct BlockWorker {
     encoder = try BlockEncoder(manifest: manifest)
     views = augmenter.makeBatch()
     logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
+    featureWidth = manifest.encoding.featureWidth ?? 0
+    features = [Float](repeating: 0, count: manifest.encoding.blockRows * featureWidth)
   }
 
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
@@ -190,23 +204,37 @@ private struct BlockWorker {
       let batch = first..<min(first + batchSize, samples.upperBound)
       augmenter.render(samples: batch, view: key.view, into: &views)
       views.appendTensors(to: &pixels)
-      let start = (first - samples.lowerBound) * classes
-      try session.logits(of: views, into: &logits, rows: start..<start + batch.count * classes)
+      let rows = first - samples.lowerBound..<batch.upperBound - samples.lowerBound
+      try session.logits(of: views, into: &logits, rows * classes)
+      if featureWidth > 0 { try session.features(into: &features, rows * featureWidth) }
     }
     return try encoder.encode(
       logits: logits.span.extracting(0..<samples.count * classes),
       labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
-      firstSample: samples.lowerBound, viewDigest: pixels.finish())
+      firstSample: samples.lowerBound, viewDigest: pixels.finish(),
+      features: features.span.extracting(0..<samples.count * featureWidth))
   }
+}
+
+/// The numbers of some rows.
+private func * (rows: Range<Int>, width: Int) -> Range<Int> {
+  rows.lowerBound * width..<rows.upperBound * width
 }
 
 extension TeacherSession {
   /// Gives logits into a part of an array.
   fileprivate func logits(
-    of batch: borrowing ViewBatch, into array: inout [Float], rows: Range<Int>
+    of batch: borrowing ViewBatch, into array: inout [Float], _ range: Range<Int>
   ) throws {
     var all = array.mutableSpan
-    var part = all._mutatingExtracting(rows)
+    var part = all._mutatingExtracting(range)
     try logits(of: batch, into: &part)
+  }
+
+  /// Gives features into a part of an array.
+  fileprivate func features(into array: inout [Float], _ range: Range<Int>) throws {
+    var all = array.mutableSpan
+    var part = all._mutatingExtracting(range)
+    try features(into: &part)
   }
 }

@@ -85,6 +85,10 @@ private final class TrainingRun {
   let schedule: CosineSchedule
   let optimizer: StochasticGradientDescent
   private var evaluator: LossEvaluator
+  /// What compares features; `nil` when no term of the loss does.
+  private let features: FeatureStep?
+  /// Everything that learns: the network, and the projector of its features if there is one.
+  private let parameters: [Parameter]
   var epochsDone = 0
   var history: [EpochMetrics] = []
 
@@ -115,6 +119,10 @@ private final class TrainingRun {
     evaluator = LossEvaluator(
       configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
       k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)
+    features =
+      loss.requirements.features
+      ? try source.cache.map { try FeatureStep(loss, $0, network, seed: UInt64(plan.seed)) } : nil
+    parameters = network.parameters + (features?.projector?.parameters ?? [])
   }
 
   func trainOneEpoch() throws -> EpochMetrics {
@@ -127,10 +135,11 @@ private final class TrainingRun {
       if Interruption.isRequested { throw Interruption.problem(after: "\(epochsDone) epochs") }
       let logits = model.network.forward(model.inputBatch(of: batch.views))
       let gradient = model.network.logitsGradient(count: batch.count)
-      loss += try evaluate(batch, logits, into: gradient) * Double(batch.count)
+      let result = try evaluate(batch, logits, into: gradient, step: step)
+      loss += result.loss * Double(batch.count)
       correct += correctCount(logits, batch.labels)
-      model.network.backward(gradient)
-      optimizer.step(model.network.parameters, learningRate: schedule.learningRate(at: step))
+      model.network.backward(gradient, featureGradient: result.featureGradient)
+      optimizer.step(parameters, learningRate: schedule.learningRate(at: step))
       seen += batch.count
       step += 1
       batches.recycle(batch)
@@ -144,12 +153,13 @@ private final class TrainingRun {
       seconds: elapsed)
   }
 
-  private func evaluate(_ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor)
-    throws -> Double
-  {
+  /// Computes the loss and its gradients: at the logits, and at the features if a term reads them.
+  private func evaluate(
+    _ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor, step: Int
+  ) throws -> (loss: Double, featureGradient: Tensor?) {
     let epoch = epochsDone
     do {
-      return try logits.withValues { logits in
+      let loss = try logits.withValues { logits in
         try gradient.withMutableValues { gradient in
           try evaluator.evaluate(
             logits: logits, labels: batch.labels.span, partnerLabels: batch.partnerLabels.span,
@@ -159,6 +169,8 @@ private final class TrainingRun {
           ).total
         }
       }
+      let compared = try features?.evaluate(batch, step: step)
+      return (loss + (compared?.loss ?? 0), compared?.gradient)
     } catch let error as LossError {
       throw Problem(.corrupt, "epoch \(epochsDone + 1): \(error)")
     }
@@ -182,7 +194,7 @@ extension TrainingRun {
         "\(options.folder) holds another run: \(differences.joined(separator: "; ")); choose another --out folder"
       )
     }
-    try checkpoint.restore(model.network, from: checkpointPath)
+    try checkpoint.restore(model.network, features?.projector, from: checkpointPath)
     epochsDone = checkpoint.epochsDone
     history = try readMetrics().filter { $0.epoch <= checkpoint.epochsDone }
     options.log("resuming after epoch \(epochsDone)")
@@ -201,28 +213,21 @@ extension TrainingRun {
     history.append(metrics)
     let lines = try history.map { try canonicalJSON($0) + "\n" }
     try Files.writeAtomically(lines.joined(), to: metricsPath)
-    try Checkpoint.write(model.network, plan: plan, epochsDone: epochsDone, to: checkpointPath)
+    try Checkpoint.write(
+      model.network, features?.projector, plan: plan, epochsDone: epochsDone, to: checkpointPath)
   }
 
   /// Writes the finished model.
   func finish() throws { try model.save(to: modelPath) }
 }
 
-/// Reads the loss's text; refuses terms that a cache of logits cannot serve.
+/// Reads the loss's text.
 private func lossConfiguration(_ text: String) throws -> LossConfiguration {
-  let loss: LossConfiguration
   do {
-    loss = try LossConfiguration(parsing: text)
+    return try LossConfiguration(parsing: text)
   } catch {
     throw Problem(.configuration, error.description)
   }
-  guard !loss.requirements.features else {
-    throw Problem(
-      .configuration,
-      "loss '\(text)' compares features with class means, and caches of this version keep logits only"
-    )
-  }
-  return loss
 }
 
 /// Opens what the plan trains on and refuses what cannot be right before the first step.
@@ -232,7 +237,7 @@ private func openSource(
 ) throws -> BatchSource {
   let needs = loss.requirements
   guard let path = plan.cache else {
-    guard !needs.teacher else {
+    guard !needs.teacher && !needs.features else {
       throw Problem(
         .usage, "loss '\(plan.loss)' compares with a teacher: name a cache with --cache")
     }
@@ -251,10 +256,17 @@ private func openSource(
       .corrupt, "\(path) is not complete; run the same precompute command again to finish it")
   }
   let augmenter = try matchingAugmenter(for: cache, dataSet)
+  guard !needs.features || cache.manifest.encoding.featureWidth != nil else {
+    throw Problem(
+      .corrupt,
+      "loss '\(plan.loss)' compares features, and \(path) keeps none: precompute again with "
+        + "--features, into another folder")
+  }
   try refuseUncovered(needs, cache.manifest.encoding, options)
   try options.checkedViews.run(cache, augmenter)
   return BatchSource(
-    dataSet: dataSet, augmenter: augmenter, cache: cache, needsTeacher: needs.teacher,
+    dataSet: dataSet, augmenter: augmenter, cache: cache,
+    needsTeacher: needs.teacher || needs.features,
     batchSize: plan.batch, seed: UInt64(plan.seed))
 }
 

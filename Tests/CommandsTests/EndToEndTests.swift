@@ -16,7 +16,7 @@ import Testing
     try teach()
     let views = folder.file("views")
     let plain = folder.file("plain")
-    let made = try precompute(views, "--recipe", recipe(), "--views", "2")
+    let made = try precompute(views, "--recipe", recipe(), "--views", "2", "--features")
     try precompute(plain, "--views", "1")
     #expect(made.output.contains("sealed, 800 records"))
 
@@ -25,7 +25,7 @@ import Testing
     #expect(verified.output.contains("800 records, every digest right"))
     try checkInspection(of: views, digest: try #require(digest(in: made)))
 
-    for loss in ["ce", "kd@4", "pld", "dist@4", "mse"] {
+    for loss in ["ce", "kd@4", "pld", "dist@4", "mse", "ce+kd@4+2*nd"] {
       let out = folder.file("student-\(loss)")
       let trained = try run(
         "train", folder.file("training.yaml"), "--data", data, "--cache", views, "--loss", loss,

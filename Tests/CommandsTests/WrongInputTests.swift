@@ -134,6 +134,13 @@ import Testing
     #expect(try parseJSON(report.output.utf8, source: "verify")["records"]?.integer == 0)
   }
 
+  @Test func `a loss on features is refused by a cache that keeps none`() throws {
+    try desk.succeed(desk.precompute())
+    let cache = desk.folder.file("cache")
+    try expectRefusal(
+      desk.train(out: "new", "--loss", "ce+nd"), .corrupt, "'ce+nd'", cache, "--features")
+  }
+
   // MARK: - Configuration
 
   @Test(arguments: [
@@ -165,7 +172,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("--loss", "foo", "foo"), ("--loss", "kd@", "kd@"), ("--loss", "nd", "nd"),
+    ("--loss", "foo", "foo"), ("--loss", "kd@", "kd@"), ("--loss", "nd@4", "nd@4"),
     ("--model", "vgg-16", "vgg-16"), ("--model", "resnet-9", "resnet-9"),
     ("--model", "lenet", "16x16"),
   ])

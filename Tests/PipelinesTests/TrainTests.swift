@@ -268,16 +268,6 @@ import Testing
     #expect(problem?.message.contains("loss") == true)
   }
 
-  @Test(arguments: ["nd", "ce+cosine"])
-  func `a loss on features is refused: caches hold logits only`(loss: String) throws {
-    let workshop = try Workshop()
-    try precompute(workshop.job())
-    let plan = try workshop.plan(loss, "cache: cache")
-    let problem = #expect(throws: Problem.self) { try train(plan, workshop.options()) }
-    #expect(problem?.kind == .configuration)
-    #expect(problem?.message.contains("'\(loss)'") == true)
-  }
-
   @Test func `a cache and a recipe are not named together`() throws {
     let workshop = try Workshop()
     try precompute(workshop.job())

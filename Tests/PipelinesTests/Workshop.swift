@@ -69,10 +69,10 @@ final class Workshop {
   }
 
   /// A precompute job over the workshop's data, with the cropping recipe unless told otherwise.
-  func job(_ cache: String = "cache", views: Int = 2) -> PrecomputeJob {
+  func job(_ cache: String = "cache", views: Int = 2, features: Bool = false) -> PrecomputeJob {
     PrecomputeJob(
       data: data, teacher: teacher, recipe: recipe, views: views, seed: 1, k: nil,
-      cache: folder.file(cache), threads: 1, commitSeconds: 1000)
+      features: features, cache: folder.file(cache), threads: 1, commitSeconds: 1000)
   }
 
   /// A training plan with the workshop's data; `settings` are further lines of its file.
@@ -114,6 +114,7 @@ extension Workshop {
     let model = try Model.load(from: folder.file("teacher.safetensors"))
     let samples = manifest.samples(of: key)
     var logits: [Float] = []
+    var features: [Float] = []
     var views = augmenter.makeBatch()
     for start in stride(from: samples.lowerBound, to: samples.upperBound, by: 32) {
       augmenter.render(
@@ -121,11 +122,16 @@ extension Workshop {
       model.network.infer(model.inputBatch(of: views)).withValues { values in
         for index in 0..<values.count { logits.append(values[index]) }
       }
+      guard manifest.encoding.featureWidth != nil else { continue }
+      model.network.features.withValues { values in
+        for index in 0..<values.count { features.append(values[index]) }
+      }
     }
     return try BlockEncoder(manifest: manifest).encode(
       logits: logits.span, labels: Array(pictures.labels[samples]), view: key.view,
       block: key.block, firstSample: samples.lowerBound,
-      viewDigest: viewDigest ?? augmenter.digest(samples: samples, view: key.view))
+      viewDigest: viewDigest ?? augmenter.digest(samples: samples, view: key.view),
+      features: features.span)
   }
 
   /// Begins another cache with the manifest of a finished one, and puts some blocks into it.
