@@ -145,7 +145,8 @@ public struct Encoding: Codable, Hashable, Sendable {
     guard zip(temperatures, temperatures.dropFirst()).allSatisfy({ $0.value < $1.value }) else {
       throw Problem(.configuration, "temperatures \(temperatures) must be ascending")
     }
-    try demand(featureWidth ?? 1, in: 1...Limits.featureWidth, "featureWidth")
+    let widest = min(Limits.featureWidth, max(1, Limits.classMeans / classes))
+    try demand(featureWidth ?? 1, in: 1...widest, "featureWidth")
     try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
     try demand(codec, in: 1...1, "codec")
     try demand(zstdLevel, in: 1...19, "zstdLevel")
@@ -191,6 +192,8 @@ enum Limits {
   /// The largest logit and the tail ratio, in steps.
   static let signed: Int32 = 1 << 30
   static let featureWidth = 1 << 16
+  /// C x D: the class means are held in memory, 1 GiB.
+  static let classMeans = 1 << 28
   /// Of a number of a feature.
   ///
   /// Keeps the sum of 2^31 records in steps of 2^-16 within 2^62.

@@ -157,11 +157,13 @@ public struct Manifest: Codable, Hashable, Sendable {
       throw Problem(
         .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
     }
-    guard encoding.featureWidth == nil || records <= Limits.recordsWithFeatures else {
+    // Divided, not multiplied: samples x views may be more than an Int holds.
+    guard encoding.featureWidth == nil || dataSet.samples <= Limits.recordsWithFeatures / views
+    else {
       throw Problem(
         .configuration,
-        "\(records) records are too many for sums of features, at most "
-          + "\(Limits.recordsWithFeatures) fit; precompute fewer views, or no features")
+        "\(dataSet.samples) samples x \(views) views are too many for sums of features, at most "
+          + "\(Limits.recordsWithFeatures) records fit; precompute fewer views, or no features")
     }
     guard dataSet.classNames.count == encoding.classes else {
       throw Problem(

@@ -150,9 +150,13 @@ private func job(_ seed: UInt64) -> Job {
     job.manifest.encoding.featureWidth = 0
     #expect(problem { try job.manifest.validate() }.message.contains("featureWidth is 0"))
     job.manifest.encoding.featureWidth = 4
-    job.manifest.views = 1 << 23
-    job.manifest.dataSet.samples = 1 << 20
-    #expect(problem { try job.manifest.validate() }.message.contains("too many for sums"))
+    for (views, samples) in [(1 << 11, (1 << 20) + 1), (1 << 24, 1 << 40)] {
+      (job.manifest.views, job.manifest.dataSet.samples) = (views, samples)
+      job.manifest.encoding.blockRows = 1 << 16
+      #expect(problem { try job.manifest.validate() }.message.contains("too many for sums"))
+    }
+    let wide = Job(classes: 8192, k: 2, samples: 5, featureWidth: 32_769)
+    #expect(problem { try wide.manifest.validate() }.message.contains("1...32768"))
   }
 
   @Test func `another feature width is another job`() throws {

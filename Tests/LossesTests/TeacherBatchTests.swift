@@ -108,5 +108,16 @@ import Testing
     #expect(copy.count == 3 && copy.classIDs == [0, 1, 0, 0, 2, 1])
     #expect(copy.meanTailGaps == [5, 0, 2] && copy.labels == [1, 0, 0])
     #expect(copy.logTailRatios[0..<3] == source.logTailRatios[3..<6])
+    #expect(copy.featureNorms.isEmpty)
+  }
+
+  @Test func `feature norms go with their rows when they are kept`() {
+    var source = TeacherBatch(
+      classes: 2, k: 2, tailTemperatures: [], count: 2, featureNorms: true)
+    source.featureNorms = [3, 5]
+    var copy = TeacherBatch(classes: 2, k: 2, tailTemperatures: [], count: 1, featureNorms: true)
+    copy.copyRow(1, of: source, to: 0)
+    copy.resize(to: 2)
+    #expect(copy.featureNorms == [5, 0])
   }
 }
