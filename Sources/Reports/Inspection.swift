@@ -117,7 +117,7 @@ public struct Inspection: Codable, Sendable {
   public var entropy: Summary
   /// Probability of the teacher's first choice at T = 1.
   public var confidence: Summary
-  /// Mean probability of the first 1, 2, ... k classes together, at T = 1.
+  /// Mean probability of the first 1, 2 and so on to k classes together, at T = 1.
   public var cumulativeMass: [Double]
   /// Mass outside the head at the planned temperatures; empty when k = C.
   public var tailMass: [TailMass]
