@@ -94,7 +94,7 @@ let package = Package(
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),
 
-    room("TestSupport", ["Basics"]),
+    room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
     tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
@@ -108,7 +108,7 @@ let package = Package(
       of: "Pipelines",
       [
         "Pipelines", "Teachers", "LogitCache", "DataSets", "Views", "Networks", "Losses", "Basics",
-        "Arrays", "Reports",
+        "Arrays", "Reports", "Schemas",
       ]),
     tests(
       of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"]),

@@ -15,7 +15,8 @@ public struct Digest: Hashable, Sendable, CustomStringConvertible, Codable {
   /// Reads 64 hexadecimal digits; `nil` for anything else.
   public init?(hex: String) {
     let digits = Array(hex.utf8)
-    guard digits.count == 64 else { return nil }
+    // `UInt8(_:radix:)` alone would take signs too; they sort before the digits.
+    guard digits.count == 64, digits.allSatisfy({ $0 >= UInt8(ascii: "0") }) else { return nil }
     var bytes: [UInt8] = []
     for index in stride(from: 0, to: 64, by: 2) {
       guard let pair = String(bytes: digits[index...index + 1], encoding: .ascii),

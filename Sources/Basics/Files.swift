@@ -34,9 +34,11 @@ public enum Files {
     }
     let written = fwrite(bytes, 1, bytes.count, handle)
     let synced = fflush(handle) == 0 && fsync(fileno(handle)) == 0
-    let code = errno
+    var code = errno
     fclose(handle)
-    guard written == bytes.count, synced, rename(sibling, path) == 0 else {
+    let isWhole = written == bytes.count && synced
+    guard isWhole, rename(sibling, path) == 0 else {
+      if isWhole { code = errno }
       unlink(sibling)
       throw Problem(.inputOutput, "cannot write \(path): \(String(cString: strerror(code)))")
     }
@@ -51,7 +53,7 @@ public enum Files {
   public static func path(_ path: String, relativeTo reference: String) -> String {
     if path.hasPrefix("/") { return path }
     let folder = (reference as NSString).deletingLastPathComponent
-    return folder.isEmpty ? path : folder + "/" + path
+    return folder.isEmpty || folder == "/" ? folder + path : folder + "/" + path
   }
 
   /// Whether something exists at `path`.

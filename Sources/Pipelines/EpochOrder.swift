@@ -5,30 +5,40 @@ import Basics
 /// A cache block is decoded once per epoch and only a window of blocks is held, so memory does not grow
 /// with the data set. The order depends on the seed and the epoch alone: nothing to store in a
 /// checkpoint, and training with or without a cache sees the same samples in the same order.
-struct EpochOrder {
+package struct EpochOrder {
   /// Blocks held at once. 16 blocks of 2,048 rows mix 32,768 samples.
-  static let windowBlocks = 16
+  package static let windowBlocks = 16
 
-  let samples: Int
-  let blockRows: Int
-  let seed: UInt64
-  let epoch: Int
+  package let samples: Int
+  package let blockRows: Int
+  private let seed: UInt64
+  private let epoch: Int
+
+  package init(samples: Int, blockRows: Int, seed: UInt64, epoch: Int) {
+    self.samples = samples
+    self.blockRows = blockRows
+    self.seed = seed
+    self.epoch = epoch
+  }
 
   /// One sample of a window: which of the window's blocks it is in, and which row there.
-  struct Place {
-    var block: Int
-    var row: Int
+  package struct Place {
+    package var block: Int
+    package var row: Int
   }
 
   /// A run of blocks and the order of their rows.
-  struct Window {
-    var blocks: [Int]
-    var places: [Place]
+  package struct Window {
+    package var blocks: [Int]
+    package var places: [Place]
   }
 
   /// The windows of the epoch, in order.
-  func windows() -> [Window] {
-    var generator = SplitMix64(seed: seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(epoch))
+  package func windows() -> [Window] {
+    // Through the generator once: sequences that start a multiple of its increment apart overlap,
+    // so neighbouring seeds must not simply be scaled.
+    var start = SplitMix64(seed: seed)
+    var generator = SplitMix64(seed: start.next() &+ UInt64(epoch))
     var blocks = Array(0..<(samples + blockRows - 1) / blockRows)
     generator.shuffle(&blocks)
     return stride(from: 0, to: blocks.count, by: Self.windowBlocks).map { start in
@@ -42,7 +52,7 @@ struct EpochOrder {
   }
 
   /// The samples of a block.
-  func rows(of block: Int) -> [Int] {
+  package func rows(of block: Int) -> [Int] {
     Array(block * blockRows..<min((block + 1) * blockRows, samples))
   }
 }

@@ -4,7 +4,7 @@ import Foundation
 ///
 /// Workers claim the next index, at most `ahead` beyond what was used, so memory stays bounded
 /// however long one result takes.
-final class OrderedResults<Element: Sendable>: @unchecked Sendable {
+package final class OrderedResults<Element: Sendable>: @unchecked Sendable {
   // Sendable: every field below is touched only while `condition` is locked.
   private let condition = NSCondition()
   private let count: Int
@@ -12,16 +12,17 @@ final class OrderedResults<Element: Sendable>: @unchecked Sendable {
   private var claimed = 0
   private var used = 0
   private var results: [Int: Element] = [:]
-  private var failure: (any Error)?
+  /// The first failure in the order of results.
+  private var failure: (index: Int, error: any Error)?
   private var isCancelled = false
 
-  init(count: Int, ahead: Int) {
+  package init(count: Int, ahead: Int) {
     self.count = count
     self.ahead = ahead
   }
 
   /// The next index to work on; `nil` when there is nothing left to do.
-  func claim() -> Int? {
+  package func claim() -> Int? {
     condition.lock()
     defer { condition.unlock() }
     while claimed >= used + ahead && !isOver { condition.wait() }
@@ -31,29 +32,30 @@ final class OrderedResults<Element: Sendable>: @unchecked Sendable {
   }
 
   /// Hands over the result of an index.
-  func deliver(_ element: Element, at index: Int) {
+  package func deliver(_ element: Element, at index: Int) {
     condition.lock()
     results[index] = element
     condition.broadcast()
     condition.unlock()
   }
 
-  /// Ends the work with an error.
-  func fail(_ error: any Error) {
+  /// Ends the work with an error in the place of a result.
+  package func fail(_ error: any Error, at index: Int) {
     condition.lock()
-    failure = failure ?? error
+    if index < failure?.index ?? .max { failure = (index, error) }
     condition.broadcast()
     condition.unlock()
   }
 
   /// The next result in order; waits for it.
   ///
-  /// - Throws: what a worker failed with, once the results before it have been used.
-  func next() throws -> Element {
+  /// - Throws: what a worker failed with, once the results before it have been used. Indices are
+  ///   claimed in order, so these are all under way, and the same error comes first in every run.
+  package func next() throws -> Element {
     condition.lock()
     defer { condition.unlock() }
     while results[used] == nil {
-      if let failure { throw failure }
+      if let failure, failure.index <= used { throw failure.error }
       condition.wait()
     }
     guard let element = results.removeValue(forKey: used) else { preconditionFailure() }
@@ -63,7 +65,7 @@ final class OrderedResults<Element: Sendable>: @unchecked Sendable {
   }
 
   /// Lets workers end after what they are doing.
-  func cancel() {
+  package func cancel() {
     condition.lock()
     isCancelled = true
     condition.broadcast()

@@ -59,6 +59,7 @@ public struct PrecomputeResult: Codable, Sendable {
 ///
 /// - Throws: `Problem`: wrong input, a cache of other settings (untouched), a teacher that gives NaN, a
 ///   full disk, or interruption; everything committed so far stays.
+@discardableResult
 public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let clock = ContinuousClock()
   let start = clock.now
@@ -142,13 +143,15 @@ private struct BlockWork: Sendable {
   func start(_ keys: [BlockKey], threads: Int, into queue: OrderedResults<EncodedBlock>) {
     for _ in 0..<min(threads, keys.count) {
       let thread = Thread {
+        var place = 0
         do {
           var worker = try BlockWorker(manifest: manifest, teacher: teacher, augmenter: augmenter)
           while let index = queue.claim() {
+            place = index
             queue.deliver(try worker.makeBlock(keys[index]), at: index)
           }
         } catch {
-          queue.fail(error)
+          queue.fail(error, at: place)
         }
       }
       thread.stackSize = 8 << 20

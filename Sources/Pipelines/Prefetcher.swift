@@ -4,7 +4,7 @@ import Foundation
 ///
 /// The order is fixed and elements depend on nothing but their place, so results are the same as
 /// without the thread.
-final class Prefetcher<Element>: @unchecked Sendable {
+package final class Prefetcher<Element>: @unchecked Sendable {
   // Sendable: every field below is touched only while `condition` is locked.
   private let condition = NSCondition()
   private let depth: Int
@@ -20,7 +20,7 @@ final class Prefetcher<Element>: @unchecked Sendable {
   ///   - elements: how many elements `fill` will be asked for.
   ///   - fresh: makes a new element; called at most depth + 2 times, later elements are reused.
   ///   - fill: writes element number `index` into a fresh or used element.
-  init(
+  package init(
     depth: Int, elements: Int, fresh: @escaping () -> Element,
     fill: @escaping (_ index: Int, _ element: inout Element) throws -> Void
   ) {
@@ -29,7 +29,7 @@ final class Prefetcher<Element>: @unchecked Sendable {
     let thread = Thread { [self] in
       do {
         for index in 0..<elements {
-          guard var element = spare(or: fresh) else { return }
+          guard var element = spare(or: fresh) else { break }
           try fill(index, &element)
           hand(over: element)
         }
@@ -42,10 +42,10 @@ final class Prefetcher<Element>: @unchecked Sendable {
     thread.start()
   }
 
-  /// The next element; `nil` after the last.
+  /// The next element; `nil` after the last, or when cancelled.
   ///
   /// - Throws: what `fill` threw.
-  func next() throws -> Element? {
+  package func next() throws -> Element? {
     condition.lock()
     defer { condition.unlock() }
     while ready.isEmpty && !isFinished { condition.wait() }
@@ -58,14 +58,14 @@ final class Prefetcher<Element>: @unchecked Sendable {
   }
 
   /// Gives an element back, to be filled again.
-  func recycle(_ element: Element) {
+  package func recycle(_ element: Element) {
     condition.lock()
     used.append(element)
     condition.unlock()
   }
 
   /// Lets the thread end early; for a consumer that stops before the last element.
-  func cancel() {
+  package func cancel() {
     condition.lock()
     isCancelled = true
     condition.broadcast()

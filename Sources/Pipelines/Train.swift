@@ -54,6 +54,7 @@ public struct EpochMetrics: Codable, Sendable {
 /// - Returns: the metrics of every epoch, earlier runs' included.
 /// - Throws: `Problem`: a view that the cache does not know, another plan's checkpoint, a loss that the
 ///   cache cannot serve, losses that are not finite, interruption.
+@discardableResult
 public func train(_ plan: TrainingPlan, _ options: TrainingOptions) throws -> [EpochMetrics] {
   let run = try TrainingRun(plan, options)
   try run.resume()
@@ -95,6 +96,7 @@ private final class TrainingRun {
     test = try plan.test.map { try openDataSet($0) }
     source = try openSource(plan, dataSet, loss, options)
     plan.dataFingerprint = dataSet.fingerprint
+    plan.recipeDigest = source.augmenter.recipe.digest
     plan.cacheDigest = source.cache?.cacheDigest
     self.plan = plan
     let network = try Network(

@@ -37,6 +37,8 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
   public var deviation: Double
   /// The content of the training data; filled in when the run starts.
   public internal(set) var dataFingerprint: Digest?
+  /// The content of the recipe, also one that the cache brings; filled in when the run starts.
+  public internal(set) var recipeDigest: Digest?
   /// The content of the cache; filled in when the run starts.
   public internal(set) var cacheDigest: Digest?
 
