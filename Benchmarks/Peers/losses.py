@@ -121,7 +121,8 @@ class Worker:
 def main():
     torch.set_num_threads(1)
     worker = Worker()
-    print(json.dumps({"version": torch.__version__}), flush=True)
+    version = f"{torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
+    print(json.dumps({"version": version}), flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()
         answer = getattr(worker, command)(*arguments)

@@ -24,17 +24,18 @@ func lossesBenchmark(python: String, into report: inout BenchmarkReport) throws 
     "peer": "PyTorch \(peer.version), eager, dense teacher logits",
     "threads": "1 on each side",
     "time": "least of \(rounds) rounds of \(seconds) s, the sides in turn",
-    "limit": "copy of the logits to the gradient and one exp for each",
+    "limit": "a copy of the logits to the gradient and, but for mse, one exp for each",
     "difference": "to the peer at k = C: of the loss, and L2 of the gradient, relative",
     "seed": "\(seed)",
-    "load": loadAverage(),
   ]
+  let loadBefore = loadAverage()
   for (batch, classes) in shapes {
     let inputs = LossCase(batch: batch, classes: classes, seed: seed)
     try inputs.write(to: folder)
     try peer.load(folder)
     report.rows += try rows(of: inputs, peer: peer, folder: folder)
   }
+  report.setup?["load"] = "\(loadBefore) before, \(loadAverage()) after"
   report.targets = targets(report.rows)
 }
 
@@ -45,31 +46,45 @@ private func rows(of inputs: LossCase, peer: TorchPeer, folder: String) throws -
     try difference($0, inputs, records.last!, peer: peer, folder: folder)
   }
 
-  var limit = Double.infinity
-  var peerTimes = [Double](repeating: .infinity, count: losses.count)
-  var ourTimes = heads.map { _ in peerTimes }
+  var times = losses.map { _ in LossTimes(heads: heads.count) }
   for _ in 0..<rounds {
     for (index, loss) in losses.enumerated() {
-      limit = min(limit, inputs.fastestPossible(seconds: seconds))
-      for (head, records) in records.enumerated() {
-        let time = try inputs.fastest(loss, records, seconds: seconds)
-        ourTimes[head][index] = min(ourTimes[head][index], time)
-      }
-      peerTimes[index] = min(peerTimes[index], try peer.fastest(loss, seconds: seconds))
+      try times[index].improve(loss, inputs, records, peer: peer)
     }
   }
-
   let logits = Double(inputs.logits)
   return heads.indices.flatMap { head in
     losses.indices.map { index in
+      let (loss, time) = (losses[index], times[index])
       var row = BenchmarkRow.lessIsBetter(
-        name(losses[index], batch: inputs.batch, classes: inputs.classes, k: heads[head]),
-        ours: ourTimes[head][index] / logits, peer: peerTimes[index] / logits, unit: "ns/logit")
-      row.limit = limit / logits
-      row.timesLimit = ourTimes[head][index] / limit
+        name(loss, batch: inputs.batch, classes: inputs.classes, k: heads[head]),
+        ours: time.ours[head] / logits, peer: time.peer / logits, unit: "ns/logit")
+      row.limit = time.limit / logits
+      row.timesLimit = time.ours[head] / time.limit
       if heads[head] == inputs.classes { row.difference = differences[index] }
       return row
     }
+  }
+}
+
+/// The least nanoseconds of a step of one loss so far.
+private struct LossTimes {
+  /// Per k.
+  var ours: [Double]
+  var peer = Double.infinity
+  var limit = Double.infinity
+
+  init(heads: Int) { ours = Array(repeating: .infinity, count: heads) }
+
+  /// Measures once more, the sides one after the other.
+  mutating func improve(
+    _ loss: String, _ inputs: LossCase, _ records: [TeacherBatch], peer torch: TorchPeer
+  ) throws {
+    limit = min(limit, inputs.fastestPossible(exponentials: loss != "mse", seconds: seconds))
+    for (head, records) in records.enumerated() {
+      ours[head] = min(ours[head], try inputs.fastest(loss, records, seconds: seconds))
+    }
+    peer = min(peer, try torch.fastest(loss, seconds: seconds))
   }
 }
 

@@ -8,7 +8,8 @@ struct BenchmarkRow: Encodable {
   var peer: Double
   var ratio: Double
   var unit: String
-  /// What no program could beat on this machine, in `unit`, and how many times that ours takes.
+  /// What work that cannot be left out takes on this machine, in `unit`, and how many times that
+  /// ours takes.
   var limit: Double?
   var timesLimit: Double?
   /// How far the two sides' results are apart, where they should be equal.
@@ -75,15 +76,17 @@ struct BenchmarkReport: Encodable {
     var cpu: String
     var threads: Int
     var blasCore: String
+    /// What was built, and the compiler flags beyond the package's own.
     var commit: String
+    var flags: String
 
-    static func current(commit: String) -> Machine {
+    static func current(commit: String, flags: String) -> Machine {
       let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
       let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
       let cpu = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
       return Machine(
         cpu: cpu ?? "unknown", threads: ProcessInfo.processInfo.activeProcessorCount,
-        blasCore: BLASCore.active, commit: commit)
+        blasCore: BLASCore.active, commit: commit, flags: flags)
     }
   }
 
@@ -97,7 +100,8 @@ struct BenchmarkReport: Encodable {
   /// The rows as aligned text.
   var table: String {
     var text =
-      "\(bench) on \(machine.cpu), \(machine.threads) threads, OpenBLAS \(machine.blasCore), commit \(machine.commit)\n"
+      "\(bench) on \(machine.cpu), \(machine.threads) threads, OpenBLAS \(machine.blasCore), "
+      + "commit \(machine.commit), flags \(machine.flags)\n"
     for (key, value) in (setup ?? [:]).sorted(by: { $0.key < $1.key }) {
       text += "  \(key): \(value)\n"
     }

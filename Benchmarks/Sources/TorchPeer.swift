@@ -6,7 +6,7 @@ import Foundation
 ///
 /// It only works while it is asked, so it never competes with what is measured here.
 final class TorchPeer {
-  /// PyTorch's version.
+  /// PyTorch's version and the vectors it uses.
   let version: String
   private let process = Process()
   private let input = Pipe()

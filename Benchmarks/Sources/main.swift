@@ -13,6 +13,9 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "The commit to print in the result.")
   var commit = "unknown"
 
+  @Option(parsing: .unconditional, help: "The compiler flags to print in the result.")
+  var flags = "unknown"
+
   @Option(help: "A Python interpreter with PyTorch, the peer of the losses.")
   var python = ".venv-bench/bin/python"
 
@@ -23,7 +26,7 @@ struct BenchmarkCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    var report = BenchmarkReport(bench: name, machine: .current(commit: commit))
+    var report = BenchmarkReport(bench: name, machine: .current(commit: commit, flags: flags))
     switch name {
     case "losses": try lossesBenchmark(python: python, into: &report)
     case "replay": report.rows = try replayBenchmark()
