@@ -89,7 +89,7 @@ let package = Package(
     .executableTarget(
       name: "benchmarks",
       dependencies: [
-        "Basics", "BLAS", "Pipelines",
+        "Arrays", "Basics", "BLAS", "Losses", "Pipelines",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),

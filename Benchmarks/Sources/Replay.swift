@@ -3,7 +3,9 @@ import Foundation
 import Pipelines
 
 /// Seconds per epoch of the same student from the same views: a loss from the cache against
-/// cross-entropy alone. Rounds alternate, the fastest epoch of each counts.
+/// cross-entropy alone.
+///
+/// Rounds alternate, the fastest epoch of each counts.
 func replayBenchmark() throws -> [BenchmarkRow] {
   let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())"
   defer { try? FileManager.default.removeItem(atPath: folder) }

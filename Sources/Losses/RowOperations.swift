@@ -3,9 +3,9 @@
 // passes, which makes a pass much cheaper than the exp per element.
 
 /// A row's values, read only.
-typealias Row = UnsafePointer<Float>
+package typealias Row = UnsafePointer<Float>
 /// A row's values, written.
-typealias MutableRow = UnsafeMutablePointer<Float>
+package typealias MutableRow = UnsafeMutablePointer<Float>
 
 private typealias Lanes = SIMD16<Float>
 
@@ -142,7 +142,7 @@ func innerProduct(_ a: Row, _ b: Row, count: Int) -> Double {
 ///   - maximum: at least every value of the row, so no exponent is positive.
 ///   - scale: 1 / temperature.
 ///   - numerators: overwritten; not `row` itself.
-func writeExponentials(
+package func writeExponentials(
   _ row: Row, maximum: Float, scale: Float, count: Int, into numerators: MutableRow
 ) {
   for index in 0..<count {

@@ -30,8 +30,9 @@ public final class Parameter {
   /// most recipes): one-dimensional parameters are left alone.
   public var isDecayed: Bool { shape.count > 1 }
 
-  /// Fills with numbers uniform in ±sqrt(6 / fanIn) (He et al. 2015, arXiv:1502.01852, uniform form).
+  /// Fills with numbers uniform in ±sqrt(6 / fanIn).
   ///
+  /// He et al. 2015 (arXiv:1502.01852), in the uniform form.
   /// Uniform, not normal: it needs no libm function, so the bits are the same everywhere.
   func fillForReLU(fanIn: Int, from generator: inout SplitMix64) {
     let bound = (6 / Float(fanIn)).squareRoot()

@@ -1,7 +1,8 @@
 import Glibc
 
-/// Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013, in PyTorch's form).
+/// Stochastic gradient descent with Nesterov momentum.
 ///
+/// Sutskever et al. 2013, in PyTorch's form:
 /// g = gradient + weightDecay w;  v = momentum v + g;  w -= rate (g + momentum v).
 /// Weight decay leaves one-dimensional parameters (biases, batch-norm scales) alone.
 public struct StochasticGradientDescent: Sendable {
@@ -10,8 +11,9 @@ public struct StochasticGradientDescent: Sendable {
   /// Weight decay per step, before the learning rate.
   public var weightDecay: Float
 
-  /// The largest norm of all gradients together; longer ones are scaled down to it (Pascanu et al.
-  /// 2013, arXiv:1211.5063). `nil` leaves gradients as they are.
+  /// The largest norm of all gradients together; `nil` leaves gradients as they are.
+  ///
+  /// Longer ones are scaled down to it (Pascanu et al. 2013, arXiv:1211.5063).
   public var clipNorm: Float?
 
   /// All factors.

@@ -50,8 +50,9 @@ public final class Projector {
   }
 }
 
-/// Sets half of the numbers to zero and doubles the others (Srivastava et al. 2014).
+/// Sets half of the numbers to zero and doubles the others.
 ///
+/// Srivastava et al. 2014.
 /// The mask is a function of seed and step, so a resumed run drops the same numbers.
 final class Dropout: Layer {
   let outputShape: LayerShape

@@ -1,6 +1,8 @@
 import Basics
-/// Two 3x3 convolutions and a shortcut, the CIFAR form of He et al. 2015 (arXiv:1512.03385, option A).
+
+/// Two 3x3 convolutions and a shortcut.
 ///
+/// The CIFAR form of He et al. 2015 (arXiv:1512.03385), option A.
 /// Where the block halves the picture and widens the channels, the shortcut takes every second pixel
 /// and fills the new channels with zeros, so it has no parameters.
 final class ResidualBlock: Layer {

@@ -6,7 +6,7 @@ import Basics
 /// with the data set. The order depends on the seed and the epoch alone: nothing to store in a
 /// checkpoint, and training with or without a cache sees the same samples in the same order.
 package struct EpochOrder {
-  /// Blocks held at once. 16 blocks of 2,048 rows mix 32,768 samples.
+  /// Blocks held at once: 16 blocks of 2,048 rows mix 32,768 samples.
   package static let windowBlocks = 16
 
   package let samples: Int

@@ -123,7 +123,7 @@ public struct Inspection: Codable, Sendable {
   public var entropy: Summary
   /// Probability of the teacher's first choice at T = 1.
   public var confidence: Summary
-  /// Mean probability of the first 1, 2, ... k classes together, at T = 1.
+  /// Mean probability at T = 1 of the first class, the first two, and so on to all k together.
   public var cumulativeMass: [Double]
   /// Mass outside the head at the planned temperatures; empty when k = C.
   public var tailMass: [TailMass]

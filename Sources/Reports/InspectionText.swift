@@ -75,7 +75,7 @@ extension Inspection {
     return text
   }
 
-  /// The mass of the first 1, 2, 5, 10 ... classes.
+  /// The mass of the first classes together, for a few counts.
   private var cumulativeText: String {
     [1, 2, 5, 10, 20, 50, 100].filter { $0 <= k }
       .map { String(format: "%d: %.5f", $0, cumulativeMass[$0 - 1]) }.joined(separator: ", ")
