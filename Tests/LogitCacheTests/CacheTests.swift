@@ -132,6 +132,23 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     _ = try writer.seal()
   }
 
+  @Test func `a cache can be opened again while child processes are being spawned`() async throws {
+    let folder = ScratchFolder()
+    try job.write(to: folder.path, seal: false)
+    // A child holds copies of our descriptors until it replaces its program.
+    let children = Task.detached {
+      while !Task.isCancelled {
+        let child = Process()
+        child.executableURL = URL(fileURLWithPath: "/bin/true")
+        try child.run()
+        child.waitUntilExit()
+      }
+    }
+    for _ in 0..<200 { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+    children.cancel()
+    _ = await children.result
+  }
+
   @Test func `a block that comes out differently is refused`() throws {
     let folder = ScratchFolder()
     let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
