@@ -70,19 +70,18 @@ let package = Package(
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
-    room("Teachers", ["Arrays", "Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
+    room("Teachers", ["Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
     room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
       [
-        "Basics", "DataSets", "LogitCache", "Losses", "Networks", "Reports", "Schemas", "Teachers",
-        "Views",
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Schemas",
+        "Teachers", "Views",
       ]),
     room(
       "Commands",
       [
-        "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Pipelines", "Reports",
-        "Schemas", "Teachers", "Views",
+        "Basics", "BLAS", "DataSets", "LogitCache", "Pipelines", "Reports", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(name: "logitcache", dependencies: ["Commands"], swiftSettings: settings),

@@ -81,11 +81,8 @@ struct BenchmarkReport: Encodable {
     var flags: String
 
     static func current(commit: String, flags: String) -> Machine {
-      let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-      let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
-      let cpu = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
       return Machine(
-        cpu: cpu ?? "unknown", threads: ProcessInfo.processInfo.activeProcessorCount,
+        cpu: CPU.name, threads: ProcessInfo.processInfo.activeProcessorCount,
         blasCore: BLASCore.active, commit: commit, flags: flags)
     }
   }

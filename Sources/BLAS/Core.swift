@@ -10,6 +10,12 @@ public enum BLASCore {
   /// The kernel set in use, as OpenBLAS names it ("SkylakeX", "Haswell", ...).
   public static var active: String { String(cString: openblas_get_corename()) }
 
+  /// The library and its version, "OpenBLAS 0.3.21".
+  public static var version: String {
+    let words = String(cString: openblas_get_config()).split(separator: " ")
+    return words.prefix(2).joined(separator: " ")
+  }
+
   /// The kernel set this CPU's instructions deserve; `nil` when any will do.
   public static var deserved: String? { core(forCPUFlags: cpuFlags()) }
 
@@ -55,15 +61,26 @@ public enum BLASCore {
   }
 
   private static func cpuFlags() -> Set<String> {
-    guard let file = fopen("/proc/cpuinfo", "r") else { return [] }
+    Set((CPU.entry("flags") ?? "").split(separator: " ").map(String.init))
+  }
+}
+
+/// What `/proc/cpuinfo` says about the first processor.
+public enum CPU {
+  /// "AMD EPYC 9654 96-Core Processor", or "unknown".
+  public static var name: String { entry("model name") ?? "unknown" }
+
+  /// The text after the colon of the first line that begins with `key`.
+  static func entry(_ key: String) -> String? {
+    guard let file = fopen("/proc/cpuinfo", "r") else { return nil }
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 16384)
     while fgets(&line, Int32(line.count), file) != nil {
       let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
-      if text.hasPrefix("flags") {
-        return Set(text.split(whereSeparator: \.isWhitespace).map(String.init))
-      }
+      guard text.hasPrefix(key), let colon = text.firstIndex(of: ":") else { continue }
+      let value = text[text.index(after: colon)...].drop { $0 == " " }
+      return String(value.prefix { $0 != "\n" })
     }
-    return []
+    return nil
   }
 }

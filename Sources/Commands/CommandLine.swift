@@ -22,7 +22,6 @@ struct LogitCacheCommand: ParsableCommand {
 public func runCommandLine() {
   BLASCore.restartWithDeservedCore()
   BLASCore.useOneThread()
-  Interruption.install()
   do {
     var command = try LogitCacheCommand.parseAsRoot()
     try command.run()
@@ -44,6 +43,8 @@ struct ThreadOptions: ParsableArguments {
   var threads = ProcessInfo.processInfo.activeProcessorCount
 
   func validate() throws {
-    guard threads >= 1 else { throw ValidationError("--threads must be at least 1") }
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads must be in 1...1024")
+    }
   }
 }

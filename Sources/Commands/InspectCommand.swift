@@ -17,8 +17,8 @@ struct InspectCommand: ParsableCommand {
   @Option(help: "Print one record: the sample.")
   var sample: Int?
 
-  @Option(help: "Print one record: the view.")
-  var view = 0
+  @Option(help: "Print one record: the view, default 0.")
+  var view: Int?
 
   @Option(help: "The data set, for the picture of --sample; default: the name in the cache.")
   var data: String?
@@ -26,22 +26,34 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "Print the report as JSON (schemas/inspect.schema.json).")
   var json = false
 
+  func validate() throws {
+    guard sample != nil || (view == nil && data == nil) else {
+      throw ValidationError("--view and --data belong to --sample")
+    }
+    guard sample == nil || !json else {
+      throw ValidationError("--json prints the whole report, not one --sample")
+    }
+  }
+
   func run() throws {
     let reader = try CacheReader(path: cache)
     if let sample {
       let text = try describeRecord(
-        of: reader, sample: sample, view: view, augmenter: try augmenter(for: reader))
+        of: reader, sample: sample, view: view ?? 0, augmenter: try augmenter(for: reader))
       return print(text, terminator: "")
     }
-    var progress = ProgressLine("inspect", unit: "blocks", total: reader.manifest.blockKeys.count)
+    var progress = try ProgressLine("inspect", unit: "blocks", total: reader.storedBlocks().count)
+    defer { progress.clear() }
     let report = try Inspection(of: reader) { done, _ in progress.update(done: done) }
+    progress.clear()
     print(json ? try readableJSON(report) : report.text, terminator: "")
   }
 
-  /// Without `--data`, a data set that is not on this machine only costs the picture.
+  /// Without `--data`, a data set that is not on this machine, or another one of that name, only costs
+  /// the picture.
   private func augmenter(for reader: CacheReader) throws -> Augmenter? {
     if let data { return try matchingAugmenter(for: reader, openDataSet(data)) }
     guard let dataSet = try? openDataSet(reader.manifest.dataSet.name) else { return nil }
-    return try matchingAugmenter(for: reader, dataSet)
+    return try? matchingAugmenter(for: reader, dataSet)
   }
 }

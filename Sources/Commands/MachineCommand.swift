@@ -13,7 +13,7 @@ struct MachineCommand: ParsableCommand {
 
   func run() throws {
     let machine = Machine(
-      cpu: try Self.cpuName(), threads: ProcessInfo.processInfo.activeProcessorCount,
+      cpu: CPU.name, threads: ProcessInfo.processInfo.activeProcessorCount,
       blasCore: BLASCore.active, deservedCore: BLASCore.deserved ?? BLASCore.active,
       isDeserved: BLASCore.isDeserved)
     if json { return print(try readableJSON(machine), terminator: "") }
@@ -29,12 +29,5 @@ struct MachineCommand: ParsableCommand {
     var blasCore: String
     var deservedCore: String
     var isDeserved: Bool
-  }
-
-  private static func cpuName() throws -> String {
-    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
-    return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
-      ?? "unknown"
   }
 }

@@ -53,6 +53,7 @@ struct PrecomputeCommand: ParsableCommand {
   }
 
   func run() throws {
+    Interruption.install()
     let result = try precompute(
       PrecomputeJob(
         data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,

@@ -49,12 +49,12 @@ struct TrainCommand: ParsableCommand {
 
   @OptionGroup var threads: ThreadOptions
 
-  @Flag(help: "Print the metrics of every epoch as JSON lines on standard output.")
+  @Flag(help: "At the end, print the metrics of every epoch as JSON lines on standard output.")
   var json = false
 
   func validate() throws {
-    guard epochs.map({ $0 >= 1 }) ?? true else {
-      throw ValidationError("--epochs must be at least 1")
+    guard epochs.map({ (1...100_000).contains($0) }) ?? true else {
+      throw ValidationError("--epochs must be in 1...100000")
     }
     guard seed.map({ $0 >= 0 }) ?? true else {
       throw ValidationError("--seed must not be negative")
@@ -65,6 +65,7 @@ struct TrainCommand: ParsableCommand {
   }
 
   func run() throws {
+    Interruption.install()
     let metrics = try train(
       plan(),
       TrainingOptions(

@@ -17,6 +17,7 @@ struct VerifyCommand: ParsableCommand {
 
   func run() throws {
     var progress: ProgressLine?
+    defer { progress?.clear() }
     let report = try verifyCache(path: cache) { done, total in
       if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
       progress?.update(done: done)

@@ -14,6 +14,13 @@ public func openDataSet(_ spec: String) throws -> any DataSet {
   return try openWhole(source).slice(range, name: spec)
 }
 
+/// A data set's name as written in the file `reference`: paths start at that file's folder, presets
+/// are names and stay as they are.
+public func dataSetName(_ spec: String, relativeTo reference: String) -> String {
+  let isPreset = presets.contains { spec == $0.name || spec.hasPrefix($0.name + "[") }
+  return isPreset ? spec : Files.path(spec, relativeTo: reference)
+}
+
 /// Splits `source[begin:end]`; `nil` when there is no range.
 private func splitRange(_ spec: String) throws -> (source: String, range: Range<Int>)? {
   guard spec.hasSuffix("]"), let bracket = spec.lastIndex(of: "[") else { return nil }
@@ -43,11 +50,7 @@ private func openWhole(_ source: String) throws -> InMemoryDataSet {
 private func openDescription(_ path: String) throws -> InMemoryDataSet {
   let value = try Schemas.load(yamlAt: path, as: .dataset)
   func text(_ name: String) -> String { value[name]!.string! }
-  let folder = (path as NSString).deletingLastPathComponent
-  func file(_ name: String) -> String {
-    let path = text(name)
-    return path.hasPrefix("/") || folder.isEmpty ? path : folder + "/" + path
-  }
+  func file(_ name: String) -> String { Files.path(text(name), relativeTo: path) }
   let classNames = value["classNames"]!.array!.map { $0.string! }
   let member = value["images"] == nil ? "features" : "images"
   let whole =

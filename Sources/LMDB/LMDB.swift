@@ -1,6 +1,6 @@
+import Basics
 internal import CLMDB
 import Foundation
-import Basics
 
 /// The map is too small for a transaction; `Environment.write` grows it and runs it again.
 struct MapFull: Error {}
@@ -33,13 +33,4 @@ private func failure(_ code: CInt, _ doing: String) -> Problem {
   default:
     return Problem(.inputOutput, "\(doing): \(reason)")
   }
-}
-
-/// The version of the LMDB library in use, such as "LMDB 0.9.24".
-public var lmdbVersion: String {
-  var major: CInt = 0
-  var minor: CInt = 0
-  var patch: CInt = 0
-  _ = mdb_version(&major, &minor, &patch)
-  return "LMDB \(major).\(minor).\(patch)"
 }

@@ -90,7 +90,13 @@ public final class CacheWriter: Sendable {
       let differences = try manifest.differences(from: stored)
       guard differences.isEmpty else { throw mismatch(folder, differences) }
       try MetaTable.checkCalibration(transaction, environment, stored)
-      if let digest = try MetaTable.readSeal(transaction, environment) { return .sealed(digest) }
+      if let digest = try MetaTable.readSeal(transaction, environment) {
+        // A kill between the seal and its file: what is signed now must be what was stored.
+        if try Seal.read(folder) == nil {
+          try checkStoredBlocks(transaction, environment, manifest)
+        }
+        return .sealed(digest)
+      }
       return .unfinished
     }
   }
@@ -249,6 +255,7 @@ public final class CacheWriter: Sendable {
     var digest = CacheDigest(
       fingerprint: fingerprint, blocks: manifest.blocksPerView * manifest.views)
     try environment.read { transaction in
+      try CacheWriter.checkStoredBlocks(transaction, environment, manifest)
       try transaction.forEach(in: environment.table("index")) { stored, value in
         guard let key = BlockKey(stored), manifest.contains(key) else {
           throw Problem(.corrupt, "\(path) holds a block that its manifest does not know")
@@ -262,6 +269,26 @@ public final class CacheWriter: Sendable {
       }
     }
     return digest.finish()
+  }
+
+  /// Reads every stored block once before it is sealed: earlier runs may have been damaged on disk.
+  private static func checkStoredBlocks(
+    _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
+  ) throws {
+    let blocks = environment.table("blocks")
+    for key in manifest.blockKeys {
+      guard let value = try transaction.value(forKey: key.bytes, in: blocks) else {
+        throw Problem(.corrupt, "\(environment.path): \(key) is in the index but not stored")
+      }
+      do {
+        _ = try Sealed.unwrap(value)
+      } catch let problem as Problem {
+        throw Problem(
+          .corrupt,
+          "\(environment.path): \(key) is damaged: \(problem.message); it cannot be sealed: "
+            + "remove the folder and run the same command again")
+      }
+    }
   }
 
   private static func writeSeal(

@@ -142,11 +142,6 @@ public struct Certificate: Equatable, Sendable {
   /// The number of records measured.
   public var records: Int { mseMissingEnergy.count }
 
-  /// The errors at a planned temperature; `nil` for others.
-  public func at(_ temperature: Temperature) -> AtTemperature? {
-    atTemperature.first { $0.temperature == temperature }
-  }
-
   /// Adds the records of another block; merge in key order for equal sums.
   public mutating func merge(_ other: Certificate) {
     precondition(

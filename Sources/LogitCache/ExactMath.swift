@@ -1,7 +1,7 @@
 /// e^x for x <= 0, by operations that IEEE 754 fixes: the same bits on every machine, which a C
 /// library's `exp` does not promise and stored tail ratios need.
 ///
-/// - Accuracy: within 2e-14 relative on -700...0 (`ExactMathTests`); below -700 it stays e^-700,
+/// - Accuracy: within 2e-14 relative on -700...0 (`RecordTests`); below -700 it stays e^-700,
 ///   which no sum with a term of 1 can tell from 0.
 @inline(__always)
 package func exactExp(_ x: Double) -> Double {
@@ -30,7 +30,7 @@ package func exactExp(_ x: Double) -> Double {
 
 /// ln x for finite normal x > 0, by operations that IEEE 754 fixes.
 ///
-/// - Accuracy: within 1e-14 absolute or relative, whichever is larger (`ExactMathTests`).
+/// - Accuracy: within 1e-14 absolute or relative, whichever is larger (`RecordTests`).
 package func exactLog(_ x: Double) -> Double {
   precondition(x >= .leastNormalMagnitude && x.isFinite, "the logarithm of \(x) is not taken")
   // x = m * 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)).

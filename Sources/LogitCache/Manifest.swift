@@ -27,12 +27,6 @@ public struct RecipeIdentity: Codable, Hashable, Sendable {
   /// The recipe itself.
   public var content: JSONValue
 
-  /// A recipe and the digest of its canonical JSON.
-  public init(content: JSONValue) throws {
-    digest = Digest(of: try canonicalJSON(content))
-    self.content = content
-  }
-
   /// A recipe with a digest that its own module computed.
   public init(digest: Digest, content: JSONValue) {
     self.digest = digest

@@ -1,5 +1,5 @@
-import Basics
 import BLAS
+import Basics
 
 /// Two-dimensional convolution without bias, NHWC, as im2col and one matrix product per tile.
 ///

@@ -26,8 +26,7 @@ public final class Parameter {
   /// How many numbers it has.
   public var count: Int { values.count }
 
-  /// Weight decay pulls at matrices and filters, not at biases and scales (kd_data, and DESIGN of
-  /// most recipes): one-dimensional parameters are left alone.
+  /// Whether weight decay applies: to matrices and filters, not to biases and scales.
   public var isDecayed: Bool { shape.count > 1 }
 
   /// Fills with numbers uniform in ±sqrt(6 / fanIn).

@@ -1,5 +1,5 @@
-import Basics
 import BLAS
+import Basics
 
 /// y = x W + b, weights [inputs, outputs].
 final class Linear: Layer {

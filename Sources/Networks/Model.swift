@@ -47,11 +47,6 @@ public struct Model {
     self.normalisation = normalisation
   }
 
-  /// A copy for another thread.
-  public func replica() throws -> Model {
-    Model(network: try network.replica(), normalisation: normalisation)
-  }
-
   /// What the weight file says about itself, as text.
   public var metadata: [String: String] {
     [
@@ -75,7 +70,16 @@ public struct Model {
   public static func load(from path: String, parallel: Parallel = Parallel(threads: 1)) throws
     -> Model
   {
-    let file = try Safetensors.read(path)
+    try decode(Files.read(path), source: path, parallel: parallel)
+  }
+
+  /// Reads the bytes of a weight file.
+  ///
+  /// - Throws: `Problem` naming `path` and what is missing or does not fit.
+  public static func decode(
+    _ bytes: [UInt8], source path: String, parallel: Parallel = Parallel(threads: 1)
+  ) throws -> Model {
+    let file = try Safetensors.decode(bytes, source: path)
     let model = try blank(describedBy: file.metadata, of: path, parallel: parallel)
     try model.network.load(weights: file.arrays, from: path)
     return model

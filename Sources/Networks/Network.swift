@@ -1,9 +1,9 @@
-import Basics
 import Arrays
+import Basics
 
 /// A classifier: a stack of layers from a batch of pictures or feature vectors to logits.
 ///
-/// Not thread-safe: each thread uses its own network (`replica()` copies the weights).
+/// Not thread-safe: each thread uses its own network.
 public final class Network {
   /// What it is built from.
   public let architecture: Architecture
@@ -46,15 +46,6 @@ public final class Network {
 
   /// The number of trained weights.
   public var weightCount: Int { parameters.filter(\.isTrained).reduce(0) { $0 + $1.count } }
-
-  /// A second network with the same weights, for another thread.
-  public func replica() throws -> Network {
-    let copy = try Network(architecture, input: inputShape, classes: classes, seed: 0)
-    for (source, target) in zip(parameters, copy.parameters) {
-      target.values.base.update(from: source.values.base, count: source.count)
-    }
-    return copy
-  }
 
   /// The batch to fill before `forward`: [count, height, width, channels].
   public func inputBatch(count: Int) -> Tensor { input.tensor(inputShape, count: count) }

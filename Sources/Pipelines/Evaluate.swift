@@ -1,7 +1,7 @@
+import Basics
 import DataSets
 import LogitCache
 import Losses
-import Basics
 import Networks
 import Teachers
 import Views

@@ -73,7 +73,7 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
   return PrecomputeResult(
     cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
-    seconds: seconds(clock.now - start))
+    seconds: (clock.now - start).inSeconds)
 }
 
 /// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
@@ -101,7 +101,7 @@ private func writeBlocks(
       pending.append(try queue.next())
       done += work.manifest.samples(of: key).count
       progress.update(done: done)
-      if seconds(clock.now - lastCommit) >= job.commitSeconds { try commit() }
+      if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
     }
   } catch {
     try commit()  // what was finished before the error is not lost

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 /// Progress of a long command on standard error: a rewritten line with rate and time left on a
@@ -27,12 +28,17 @@ public struct ProgressLine {
     let now = clock.now
     guard now - last >= (isTerminal ? .milliseconds(200) : .seconds(10)) else { return }
     last = now
-    show(line(done: done, elapsed: seconds(now - start)), final: false)
+    show(line(done: done, elapsed: (now - start).inSeconds), final: false)
+  }
+
+  /// Takes the line away from a terminal, for a command that prints something else now.
+  public func clear() {
+    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
   }
 
   /// Shows the last line.
   public func finish(done: Int) {
-    let elapsed = seconds(clock.now - start)
+    let elapsed = (clock.now - start).inSeconds
     let rate = Double(done - first) / max(elapsed, 1e-9)
     show(
       "\(label): \(done) \(unit) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s", final: true
@@ -59,9 +65,4 @@ public struct ProgressLine {
       : whole < 3600
         ? "\(whole / 60) min \(whole % 60) s" : "\(whole / 3600) h \(whole % 3600 / 60) min"
   }
-}
-
-/// A duration in seconds.
-public func seconds(_ duration: Duration) -> Double {
-  Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
 }

@@ -1,7 +1,8 @@
+import BLAS
 import Basics
 import DataSets
-import LogitCache
 import Foundation
+import LogitCache
 import Losses
 import Networks
 import Teachers
@@ -102,6 +103,7 @@ private final class TrainingRun {
     plan.dataFingerprint = dataSet.fingerprint
     plan.recipeDigest = source.augmenter.recipe.digest
     plan.cacheDigest = source.cache?.cacheDigest
+    plan.runtime = BLASCore.version + " " + BLASCore.active
     self.plan = plan
     let network = try Network(
       Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
@@ -144,7 +146,7 @@ private final class TrainingRun {
       step += 1
       batches.recycle(batch)
     }
-    let elapsed = seconds(clock.now - start)
+    let elapsed = (clock.now - start).inSeconds
     epochsDone += 1
     return EpochMetrics(
       epoch: epochsDone, view: source.view(ofEpoch: epochsDone - 1), loss: loss / Double(seen),
@@ -270,17 +272,26 @@ private func openSource(
     batchSize: plan.batch, seed: UInt64(plan.seed))
 }
 
-/// Refuses a loss that needs whole rows when the cache keeps only k of C classes.
+/// Refuses what a cache of k of C classes cannot serve: losses that need whole rows, and temperatures
+/// whose tail mass was not stored.
 private func refuseUncovered(
   _ needs: LossRequirements, _ encoding: Encoding, _ options: TrainingOptions
 ) throws {
-  guard encoding.k < encoding.classes, !needs.fullRowTerms.isEmpty, !options.acceptsError else {
-    return
-  }
+  guard encoding.k < encoding.classes, !options.acceptsError else { return }
+  let kept = "the cache keeps k = \(encoding.k) of \(encoding.classes) classes"
   let terms = needs.fullRowTerms.map(\.description).joined(separator: ", ")
-  throw Problem(
-    .corrupt,
-    "\(terms) needs full teacher rows and the cache keeps k = \(encoding.k) of \(encoding.classes) classes; "
-      + "train with another loss, precompute with --k \(encoding.classes), or accept the error with --accept-error"
-  )
+  guard terms.isEmpty else {
+    throw Problem(
+      .corrupt,
+      "\(terms) needs full teacher rows and \(kept); train with another loss, "
+        + "precompute with --k \(encoding.classes), or accept the error with --accept-error")
+  }
+  let planned = encoding.tailTemperatures.map { Float($0.value) }
+  if let other = needs.tailTemperatures.first(where: { !planned.contains($0) }) {
+    throw Problem(
+      .corrupt,
+      "the loss asks for temperature \(other); \(kept) and the mass of the others at temperatures "
+        + "\(encoding.tailTemperatures.map(\.description).joined(separator: ", ")) only: "
+        + "choose one of these, or accept an interpolated tail with --accept-error")
+  }
 }

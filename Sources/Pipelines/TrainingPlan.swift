@@ -1,4 +1,5 @@
 import Basics
+import DataSets
 import Schemas
 
 /// Everything that decides a training run; written into every checkpoint.
@@ -41,6 +42,9 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
   public internal(set) var recipeDigest: Digest?
   /// The content of the cache; filled in when the run starts.
   public internal(set) var cacheDigest: Digest?
+  /// The library and kernels of matrix products, which decide the last bits of the weights; filled in
+  /// when the run starts.
+  public internal(set) var runtime: String?
 
   /// Reads a configuration file (`schemas/training.schema.json`); paths in it are relative to it.
   ///
@@ -50,13 +54,8 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
     func resolved(_ key: String) -> String? {
       file[key]?.string.map { Files.path($0, relativeTo: path) }
     }
-    // A preset such as fashion-mnist/train is not a path: only names of YAML files are resolved.
-    func dataSet(_ key: String) -> String? {
-      guard let name = file[key]?.string else { return nil }
-      return name.hasSuffix(".yaml") || name.hasSuffix(".yml") ? resolved(key) : name
-    }
-    data = dataSet("data") ?? ""
-    test = dataSet("test")
+    data = file["data"]?.string.map { dataSetName($0, relativeTo: path) } ?? ""
+    test = file["test"]?.string.map { dataSetName($0, relativeTo: path) }
     cache = resolved("cache")
     recipe = resolved("recipe")
     model = file["model"]?.string ?? ""
@@ -74,10 +73,14 @@ public struct TrainingPlan: Codable, Hashable, Sendable {
   }
 
   /// What another plan says differently, one readable line each.
+  ///
+  /// Where data lies does not matter, what it holds does: names of files are not compared, their
+  /// digests are.
   func differences(from other: TrainingPlan) throws -> [String] {
     let mine = try parseJSON(canonicalJSON(self).utf8, source: "plan").object ?? [:]
     let theirs = try parseJSON(canonicalJSON(other).utf8, source: "plan").object ?? [:]
-    return try Set(mine.keys).union(theirs.keys).sorted().compactMap { key in
+    let places: Set = ["data", "test", "cache", "recipe"]
+    return try Set(mine.keys).union(theirs.keys).subtracting(places).sorted().compactMap { key in
       guard mine[key] != theirs[key] else { return nil }
       let (old, new) = (try theirs[key].map(canonicalJSON), try mine[key].map(canonicalJSON))
       return "\(key): the checkpoint has \(old ?? "none"), this run has \(new ?? "none")"

@@ -14,10 +14,13 @@ public enum ViewCheck: Hashable, Sendable {
   ///
   /// - Throws: `Problem(.corrupt)` naming the first block whose views differ.
   func run(_ cache: CacheReader, _ augmenter: Augmenter) throws {
-    let keys = cache.manifest.blockKeys
-    let count = if case .blocks(let count) = self { min(count, keys.count) } else { keys.count }
+    let blocksPerView = cache.manifest.blocksPerView
+    let total = blocksPerView * cache.manifest.views
+    let count = if case .blocks(let count) = self { min(count, total) } else { total }
     for index in 0..<count {
-      let key = keys[index * keys.count / count]
+      if Interruption.isRequested { throw Interruption.problem(after: "no epoch") }
+      let chosen = index * total / count
+      let key = BlockKey(view: chosen / blocksPerView, block: chosen % blocksPerView)
       let samples = cache.manifest.samples(of: key)
       guard let stored = try cache.blockInfo(key) else {
         throw Problem(

@@ -151,7 +151,7 @@ extension Inspection {
     // Views of the same samples together, so that their first choices can be compared.
     for (done, key) in keys.sorted(by: { ($0.block, $0.view) < ($1.block, $1.view) }).enumerated() {
       try cache.decode(view: key.view, block: key.block, into: &block)
-      statistics.add(block, view: key.view)
+      statistics.add(block, view: key.view, number: key.block)
       progress(done + 1, keys.count)
     }
     let records = statistics.records

@@ -16,7 +16,7 @@ struct TeacherStatistics {
   private var massByRank: [Double]
   private var tailSums: [Double]
   private var tailMaxima: [Double]
-  private var firstView: [Int32] = []
+  private var firstView: (block: Int, named: [Int32]) = (-1, [])
   private var compared = 0
   private var agreeing = 0
   private var classRecords: [Int]
@@ -39,8 +39,8 @@ struct TeacherStatistics {
     confusions = [[Int32: Int]](repeating: [:], count: classes)
   }
 
-  /// Adds a block; the block of view 0 must come before the other views' of the same samples.
-  mutating func add(_ block: TeacherBatch, view: Int) {
+  /// Adds block `number` of a view; view 0 of the same block must come before the others.
+  mutating func add(_ block: TeacherBatch, view: Int, number: Int) {
     records += block.count
     let named = (0..<block.count).map { block.classIDs[$0 * block.k] }
     for row in 0..<block.count {
@@ -48,10 +48,10 @@ struct TeacherStatistics {
       addProbabilities(block, row)
     }
     for norm in block.featureNorms { normCounts[norm, default: 0] += 1 }
-    if view == 0 { firstView = named }
-    if view > 0 && firstView.count == named.count {
+    if view == 0 { firstView = (number, named) }
+    if view > 0 && firstView.block == number {
       compared += named.count
-      agreeing += zip(named, firstView).count { $0 == $1 }
+      agreeing += zip(named, firstView.named).count { $0 == $1 }
     }
   }
 

@@ -1,4 +1,3 @@
-import Arrays
 import BLAS
 public import Basics
 public import DataSets
@@ -17,6 +16,8 @@ public struct NativeTeacher: Teacher {
   /// See `Teacher`.
   public let batchSize: Int
   private let weightsPath: String
+  /// The weight file, read once: what is digested is what runs, on every thread.
+  private let weights: [UInt8]
 
   /// Reads weights and describes them.
   ///
@@ -25,7 +26,8 @@ public struct NativeTeacher: Teacher {
   ///   - batchSize: views per forward pass, >= 1.
   /// - Throws: `Problem` naming the file when it is missing, damaged, or made for another input shape.
   public init(weightsPath: String, batchSize: Int, inputShape: SampleShape) throws {
-    let model = try Model.load(from: weightsPath)
+    weights = try Files.read(weightsPath)
+    let model = try Model.decode(weights, source: weightsPath)
     guard model.network.inputShape == LayerShape(inputShape) else {
       throw Problem(
         .corrupt,
@@ -38,16 +40,17 @@ public struct NativeTeacher: Teacher {
     featureWidth = model.network.hasTrainedFeatures ? model.network.featureWidth : 0
     identity = .object([
       "kind": .string("native"),
-      "weights": .string(Digest(of: try Files.read(weightsPath)).description),
+      "weights": .string(Digest(of: weights).description),
       "architecture": .string(model.network.architecture.description),
       "batch": .integer(batchSize),
+      "runtime": .string(BLASCore.version),
       "blasCore": .string(BLASCore.active),
     ])
   }
 
   /// See `Teacher`.
   public func makeSession() throws -> any TeacherSession {
-    NativeSession(model: try Model.load(from: weightsPath))
+    NativeSession(model: try Model.decode(weights, source: weightsPath))
   }
 }
 

@@ -223,7 +223,7 @@ import Testing
     #expect(problem?.message.contains("is not complete") == true)
   }
 
-  @Test(arguments: ["mse", "dist@4", "0.5*ce+0.5*mse"])
+  @Test(arguments: ["mse", "dist@4", "0.5*ce+0.5*mse", "kd@3", "pld@1.5"])
   func `a loss that needs full rows is refused with k < C unless its error is accepted`(
     loss: String
   ) throws {
@@ -239,7 +239,7 @@ import Testing
     #expect(metrics[1].loss < metrics[0].loss)
   }
 
-  @Test(arguments: ["kd@4", "pld", "kd@3", "ce"])
+  @Test(arguments: ["kd@4", "pld", "kd@2", "ce"])
   func `a loss that lives on head and tail mass trains with k < C`(loss: String) throws {
     let workshop = try Workshop(classes: 6)
     var job = workshop.job()
