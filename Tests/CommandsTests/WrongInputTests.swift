@@ -205,7 +205,8 @@ import Testing
     (["--k", "0"], "--k"), (["--k", "5"], "1...4"), (["--k", "many"], "many"),
     (["--views", "0"], "--views"), (["--seed", "9223372036854775808"], "2^63"),
     (["--seed", "-1"], "seed"), (["--commit-seconds", "-1"], "--commit-seconds"),
-    (["--threads", "0"], "--threads"), (["--nonsense"], "--nonsense"),
+    (["--threads", "0"], "--threads"), (["--threads", "9223372036854775807"], "--threads"),
+    (["--nonsense"], "--nonsense"),
     (["--data", "fashion-mnist/test[5:2]"], "[5:2]"),
     (["--data", "fashion-mnist/test[0:10001]"], "10000"),
   ])
@@ -220,7 +221,7 @@ import Testing
 
   @Test(arguments: [
     ["--check-views", "nonsense"], ["--check-views", "-1"], ["--epochs", "0"], ["--seed", "-1"],
-    ["--threads", "0"],
+    ["--threads", "0"], ["--epochs", "9223372036854775807"],
   ])
   func `a wrong option of train is refused by name`(options: [String]) throws {
     try expectRefusal(

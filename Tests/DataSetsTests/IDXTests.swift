@@ -143,7 +143,7 @@ private func pixels(_ dataSet: any DataSet, _ sample: Int) -> [UInt8] {
     _ = try folder.open()
     let path = folder.folder.file("other.yaml")
     try Files.writeAtomically(
-      "{name: x, kind: idx, images: gone, labels: labels, classNames: [a]}", to: path)
+      "{name: x, kind: idx, images: gone, labels: labels, classNames: [a, b]}", to: path)
     let problem = try #require(throws: Problem.self) { try openDataSet(path) }
     #expect(problem.kind == .noInput)
     #expect(problem.message.contains(folder.folder.file("gone")), "\(problem)")

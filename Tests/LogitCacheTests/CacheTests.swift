@@ -149,6 +149,21 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     _ = await children.result
   }
 
+  @Test func `a block damaged before sealing is named and not sealed`() throws {
+    let folder = ScratchFolder()
+    try job.write(to: folder.path, seal: false)
+    let victim = try job.encodeAll()[3]
+    let file = folder.file("data.mdb")
+    var bytes = try Files.read(file)
+    let place = try #require(bytes.firstRange(of: victim.storedValue)).lowerBound
+    bytes[place + victim.storedValue.count / 2] ^= 4
+    try Files.writeAtomically(bytes, to: file)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let found = problem { _ = try writer.seal() }
+    #expect(found.kind == .corrupt)
+    #expect(found.message.contains("\(victim.key) is damaged"))
+  }
+
   @Test func `a block that comes out differently is refused`() throws {
     let folder = ScratchFolder()
     let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
