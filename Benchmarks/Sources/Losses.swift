@@ -28,14 +28,14 @@ func lossesBenchmark(python: String, into report: inout BenchmarkReport) throws 
     "difference": "to the peer at k = C: of the loss, and L2 of the gradient, relative",
     "seed": "\(seed)",
   ]
-  let loadBefore = loadAverage()
+  let start = CPUTime.now
   for (batch, classes) in shapes {
     let inputs = LossCase(batch: batch, classes: classes, seed: seed)
     try inputs.write(to: folder)
     try peer.load(folder)
     report.rows += try rows(of: inputs, peer: peer, folder: folder)
   }
-  report.setup?["load"] = "\(loadBefore) before, \(loadAverage()) after"
+  report.setup?["busy"] = start.busyCores
   report.targets = targets(report.rows)
 }
 
@@ -137,10 +137,4 @@ private func targets(_ rows: [BenchmarkRow]) -> [BenchmarkTarget] {
       name: "\($0): times the limit", bound: 3, isUpper: true, measured: row($0).timesLimit!)
   }
   return ratios + [sameCost] + limits
-}
-
-/// How busy the machine was, for judging the figures: processes that ran over 1, 5, 15 minutes.
-private func loadAverage() -> String {
-  let text = (try? String(contentsOfFile: "/proc/loadavg", encoding: .utf8)) ?? "unknown"
-  return text.split(separator: " ").prefix(3).joined(separator: " ")
 }

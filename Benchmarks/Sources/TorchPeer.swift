@@ -19,7 +19,11 @@ final class TorchPeer {
     process.arguments = ["Benchmarks/Peers/losses.py"]
     process.standardInput = input
     process.standardOutput = output
-    try process.run()
+    do {
+      try process.run()
+    } catch {
+      throw Problem(.noInput, "\(python) cannot be started; 'tools/bench losses' installs it")
+    }
     version = try Self.read(Reply.self, from: output, &received).version ?? "unknown"
   }
 
