@@ -52,11 +52,7 @@ public final class CacheReader: Sendable {
     }
     manifest = stored
     fingerprint = try stored.fingerprint
-    if let seal {
-      guard seal.fingerprint == fingerprint, seal.cacheDigest == storedSeal else {
-        throw Problem(.corrupt, "\(folder.sealFile) belongs to another data.mdb")
-      }
-    }
+    try seal?.checkBelongs(to: folder, fingerprint: fingerprint, stored: storedSeal)
     cacheDigest = seal?.cacheDigest
   }
 

@@ -92,7 +92,9 @@ public final class CacheWriter: Sendable {
       try MetaTable.checkCalibration(transaction, environment, stored)
       if let digest = try MetaTable.readSeal(transaction, environment) {
         // A kill between the seal and its file: what is signed now must be what was stored.
-        if try Seal.read(folder) == nil {
+        if let seal = try Seal.read(folder) {
+          try seal.checkBelongs(to: folder, fingerprint: manifest.fingerprint, stored: digest)
+        } else {
           try checkStoredBlocks(transaction, environment, manifest)
         }
         return .sealed(digest)

@@ -23,6 +23,15 @@ struct Seal: Codable, Equatable {
     return size
   }
 
+  /// Refuses a seal of another cache.
+  ///
+  /// - Throws: `Problem(.corrupt)` naming the seal's file.
+  func checkBelongs(to folder: CacheFolder, fingerprint: Digest, stored: Digest?) throws {
+    guard self.fingerprint == fingerprint, cacheDigest == stored else {
+      throw Problem(.corrupt, "\(folder.sealFile) belongs to another data.mdb")
+    }
+  }
+
   /// Reads the data file once and describes it.
   static func describing(
     _ folder: CacheFolder, cacheDigest: Digest, fingerprint: Digest

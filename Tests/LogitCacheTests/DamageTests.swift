@@ -211,6 +211,23 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     try environment.write { try $0.put(value, forKey: bytes, in: environment.table(table)) }
   }
 
+  @Test func `the seal of another cache is refused by readers and writers`() throws {
+    let folder = ScratchFolder()
+    try job.write(to: folder.path)
+    let own = try #require(try CacheReader(path: folder.path).cacheDigest)
+    let seal = String(decoding: try Files.read(folder.file("seal.json")), as: UTF8.self)
+    try Files.writeAtomically(
+      seal.replacingOccurrences(of: own.description, with: Digest(of: "another").description),
+      to: folder.file("seal.json"))
+    for found in [
+      problem { _ = try CacheReader(path: folder.path) },
+      problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+    ] {
+      #expect(found.kind == .corrupt)
+      #expect(found.message.contains("seal.json"))
+    }
+  }
+
   @Test func `a damaged seal json is refused`() throws {
     let folder = ScratchFolder()
     try job.write(to: folder.path)
