@@ -108,7 +108,7 @@ public final class ZstdDecompressor: @unchecked Sendable {  // holds only its ow
       guard ZSTD_isError(length) == 0, length == source.count else {
         throw Problem(.corrupt, "the zstd frame does not end with its \(source.count) bytes")
       }
-      fit(&output, size)
+      output.setCount(size, filler: 0)
       let yielded = output.withUnsafeMutableBytes {
         ZSTD_decompressDCtx(
           context, $0.baseAddress, size, source.baseAddress, source.count)
@@ -118,14 +118,6 @@ public final class ZstdDecompressor: @unchecked Sendable {  // holds only its ow
         throw Problem(.corrupt, "the zstd frame yields \(yielded) bytes instead of \(size)")
       }
     }
-  }
-}
-
-private func fit(_ buffer: inout [UInt8], _ size: Int) {
-  if buffer.count > size {
-    buffer.removeLast(buffer.count - size)
-  } else {
-    buffer.append(contentsOf: repeatElement(0, count: size - buffer.count))
   }
 }
 

@@ -156,7 +156,7 @@ struct BlockCodec {
   ) throws {
     try demandEscaped(entry)
     let rows = columns.rows
-    resizeScratch((columns.k - 1) * rows)
+    scratch.setCount((columns.k - 1) * rows, filler: 0)
     try entry.decode(bytes, into: &scratch)
     let wrapped = columns.levels.withUnsafeMutableBufferPointer { levels in
       scratch.withUnsafeBufferPointer { deltas in
@@ -190,7 +190,7 @@ struct BlockCodec {
     guard entry.form != PlaneForm.escaped else {
       throw Problem(.corrupt, "plane \(PlaneID.name(entry.plane)) is escaped")
     }
-    resizeScratch(rows)
+    scratch.setCount(rows, filler: 0)
     try entry.decode(bytes, into: &scratch)
     for row in 0..<rows { values[start + row] = unzigzag(scratch[row]) }
     try demand(
@@ -218,7 +218,7 @@ struct BlockCodec {
       columns.labelLevels[row] = columns.levels[Int(rank) * rows + row]
     }
     try demandWidth(idEntry)
-    resizeScratch(outside.count)
+    scratch.setCount(outside.count, filler: 0)
     try idEntry.decode(ids, into: &scratch)
     for (index, row) in outside.enumerated() { columns.labels[row] = scratch[index] }
     try demand(scratch.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a label")
@@ -229,14 +229,6 @@ struct BlockCodec {
       let level = UInt64(columns.levels[last + row]) + UInt64(scratch[index])
       try demand(level <= UInt64(Limits.level), "a label's gap")
       columns.labelLevels[row] = UInt32(level)
-    }
-  }
-
-  private mutating func resizeScratch(_ count: Int) {
-    if scratch.count > count {
-      scratch.removeLast(scratch.count - count)
-    } else {
-      scratch.append(contentsOf: repeatElement(0, count: count - scratch.count))
     }
   }
 }

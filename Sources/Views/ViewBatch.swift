@@ -30,11 +30,11 @@ public struct ViewBatch: Sendable {
   mutating func resize(to count: Int) {
     self.count = count
     switch shape {
-    case .image: setCount(&pixels, count * shape.elementCount, filler: 0)
-    case .features: setCount(&features, count * shape.elementCount, filler: 0)
+    case .image: pixels.setCount(count * shape.elementCount, filler: 0)
+    case .features: features.setCount(count * shape.elementCount, filler: 0)
     }
-    setCount(&partners, count, filler: 0)
-    setCount(&ownShares, count, filler: 1)
+    partners.setCount(count, filler: 0)
+    ownShares.setCount(count, filler: 1)
   }
 
   /// Takes the finished image on the own canvas as a view.
@@ -84,13 +84,5 @@ private func copy(_ source: [UInt8], to start: Int, of destination: inout [UInt8
   var destination = destination.mutableSpan
   for index in 0..<source.count {
     destination[unchecked: start &+ index] = source[unchecked: index]
-  }
-}
-
-private func setCount<Element>(_ array: inout [Element], _ count: Int, filler: Element) {
-  if array.count > count {
-    array.removeLast(array.count - count)
-  } else if array.count < count {
-    array.append(contentsOf: repeatElement(filler, count: count - array.count))
   }
 }
