@@ -42,11 +42,14 @@ struct InspectCommand: ParsableCommand {
         of: reader, sample: sample, view: view ?? 0, augmenter: try augmenter(for: reader))
       return print(text, terminator: "")
     }
+    let report = try report(of: reader)
+    print(json ? try readableJSON(report) : report.text, terminator: "")
+  }
+
+  private func report(of reader: CacheReader) throws -> Inspection {
     var progress = try ProgressLine("inspect", unit: "blocks", total: reader.storedBlocks().count)
     defer { progress.clear() }
-    let report = try Inspection(of: reader) { done, _ in progress.update(done: done) }
-    progress.clear()
-    print(json ? try readableJSON(report) : report.text, terminator: "")
+    return try Inspection(of: reader) { done, _ in progress.update(done: done) }
   }
 
   /// Without `--data`, a data set that is not on this machine, or another one of that name, only costs

@@ -16,17 +16,21 @@ struct VerifyCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    var progress: ProgressLine?
-    defer { progress?.clear() }
-    let report = try verifyCache(path: cache) { done, total in
-      if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
-      progress?.update(done: done)
-    }
+    let report = try verifyWithProgress()
     if json { return print(try readableJSON(report), terminator: "") }
     let state =
       report.cacheDigest.map { "sealed, digest \($0)" }
       ?? "not sealed, \(report.missingBlocks) blocks missing"
     print(
       "\(cache): \(report.blocks) blocks, \(report.records) records, every digest right; \(state)")
+  }
+
+  private func verifyWithProgress() throws -> VerifyReport {
+    var progress: ProgressLine?
+    defer { progress?.clear() }
+    return try verifyCache(path: cache) { done, total in
+      if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
+      progress?.update(done: done)
+    }
   }
 }

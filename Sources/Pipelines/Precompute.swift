@@ -104,6 +104,7 @@ private func writeBlocks(
       if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
     }
   } catch {
+    progress.clear()
     try commit()  // what was finished before the error is not lost
     throw error
   }
