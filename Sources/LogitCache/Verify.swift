@@ -219,7 +219,7 @@ private struct Verifier {
 
 extension RecordColumns {
   /// Whether every record's head classes differ from each other, and from a label outside the head.
-  fileprivate func headsAreDistinct() -> Bool {
+  func headsAreDistinct() -> Bool {
     var lastSeen = [Int](repeating: -1, count: classes)
     for row in 0..<rows {
       for rank in 0..<k {

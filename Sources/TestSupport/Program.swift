@@ -68,17 +68,20 @@ public enum Program {
   ///
   /// - Parameters:
   ///   - environment: variables to set, or to remove (`nil`).
+  ///   - standardOutput: where its output goes instead of into the result, such as `/dev/full`.
+  ///   - standardError: the same for what it says on standard error.
   ///   - watch: called every two milliseconds while it runs.
   public static func run(
-    _ arguments: [String], environment: [String: String?] = [:],
-    watch: (RunningProgram) -> Void = { _ in }
+    _ arguments: [String], environment: [String: String?] = [:], standardOutput: String? = nil,
+    standardError: String? = nil, watch: (RunningProgram) -> Void = { _ in }
   ) throws -> ProgramResult {
     let folder = ScratchFolder()
     let clock = ContinuousClock()
     let start = clock.now
     func seconds() -> Double { (clock.now - start) / .seconds(1) }
     let process = try spawn(
-      [path] + arguments, environment, output: folder.file("output"), errors: folder.file("errors"))
+      [path] + arguments, environment, output: standardOutput ?? folder.file("output"),
+      errors: standardError ?? folder.file("errors"))
     var status: Int32 = 0
     while waitpid(process, &status, WNOHANG) == 0 {
       let running = RunningProgram(processID: process, seconds: seconds())
@@ -89,9 +92,13 @@ public enum Program {
     let signal = status & 0x7F
     return ProgramResult(
       exitCode: signal == 0 ? status >> 8 & 0xFF : nil, signal: signal == 0 ? nil : signal,
-      output: String(decoding: try Files.read(folder.file("output")), as: UTF8.self),
-      errors: String(decoding: try Files.read(folder.file("errors")), as: UTF8.self),
+      output: try standardOutput == nil ? text(folder.file("output")) : "",
+      errors: try standardError == nil ? text(folder.file("errors")) : "",
       seconds: seconds())
+  }
+
+  private static func text(_ path: String) throws -> String {
+    String(decoding: try Files.read(path), as: UTF8.self)
   }
 
   private static func spawn(

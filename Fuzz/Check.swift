@@ -1,0 +1,76 @@
+import LogitCache
+import Losses
+
+/// Made when first needed: shapes with many classes take a while.
+nonisolated(unsafe) private var subjects = [Subject?](repeating: nil, count: Shape.all.count)
+
+private func subject(_ index: Int) throws -> Subject {
+  if let known = subjects[index] { return known }
+  let made = try Subject(Shape.all[index])
+  subjects[index] = made
+  return made
+}
+
+/// The whole test: an input is refused with `Problem(.corrupt)`, or gives records in range which the
+/// writer would store in one way only, and which that way gives back.
+///
+/// - Returns: whether the input was accepted.
+@discardableResult
+func check(_ input: [UInt8]) throws -> Bool {
+  guard input.count >= 2 else { return false }
+  let subject = try subject(Int(input[0]) % Shape.all.count)
+  let mode = Mode.allCases[Int(input[1]) % Mode.allCases.count]
+  let value = try subject.value(Array(input[2...]), mode)
+  guard let content = try subject.decode(value) else { return false }
+  let batch = subject.batch
+  checkRanges(batch)
+  guard let written = content.writtenAgain else { return true }
+  guard let again = try subject.decode(subject.probe.storedValue(ofCanonical: written)) else {
+    preconditionFailure("records that were read cannot be read after they were written again")
+  }
+  precondition(again.canonicalBytes == written, "other bytes were decoded than were given")
+  precondition(again.writtenAgain == written, "records are not written in one way")
+  checkEqual(batch, subject.batch)
+  return true
+}
+
+private func checkRanges(_ batch: TeacherBatch) {
+  let classes = Int32(batch.classes)
+  for id in batch.classIDs { precondition((0..<classes).contains(id), "class \(id)") }
+  for label in batch.labels { precondition((0..<classes).contains(label), "label \(label)") }
+  for rank in batch.labelRanks { precondition((0..<classes).contains(rank), "rank \(rank)") }
+  for row in 0..<batch.count {
+    var last: Float = 0
+    for gap in batch.gaps[row * batch.k..<(row + 1) * batch.k] {
+      precondition(gap >= last && gap.isFinite, "gap \(gap) after \(last)")
+      last = gap
+    }
+    let label = batch.labelGaps[row]
+    precondition(label >= 0 && label.isFinite, "label gap \(label)")
+    precondition(batch.largestLogits[row].isFinite, "largest logit \(batch.largestLogits[row])")
+  }
+  for ratio in batch.logTailRatios { precondition(ratio.isFinite, "ratio \(ratio)") }
+  for norm in batch.featureNorms { precondition(norm >= 0 && norm.isFinite, "norm \(norm)") }
+}
+
+private func checkEqual(_ a: TeacherBatch, _ b: TeacherBatch) {
+  let same =
+    a.count == b.count && a.classIDs == b.classIDs && a.gaps == b.gaps
+    && a.largestLogits == b.largestLogits && a.labels == b.labels && a.labelGaps == b.labelGaps
+    && a.labelRanks == b.labelRanks && a.logTailRatios == b.logTailRatios
+    && a.meanTailGaps == b.meanTailGaps && a.featureNorms == b.featureNorms
+  precondition(same, "records differ after they were written again")
+}
+
+#if FUZZING
+  /// What libFuzzer calls with every input.
+  @c(LLVMFuzzerTestOneInput)
+  public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    do {
+      try check(Array(UnsafeBufferPointer(start: start, count: count)))
+    } catch {
+      preconditionFailure("\(error)")
+    }
+    return 0
+  }
+#endif
