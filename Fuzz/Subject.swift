@@ -46,24 +46,25 @@ enum Mode: UInt8, CaseIterable {
   case canonical
   /// Canonical bytes after the header, which is put right.
   case afterHeader
+  /// Form and length (two bytes) of each plane, then their bytes; the header and the directory are put
+  /// right, so that lengths add up.
+  case planes
 }
 
 /// A cache of one block, and a sound content for that block.
 final class Subject {
   let key = BlockKey(view: 0, block: 0)
   let sound: EncodedBlock
-  let probe: BlockProbe
-  private(set) var batch: TeacherBatch
+  private let manifest: Manifest
+  /// Wraps values; decoding takes a new one each time.
+  private let wrapper: BlockProbe
   private static let headerSize = 72
+  private static let entrySize = 8
 
   init(_ shape: Shape) throws {
-    let manifest = shape.manifest
-    probe = try BlockProbe(manifest)
+    manifest = shape.manifest
+    wrapper = try BlockProbe(manifest)
     sound = try Subject.encode(shape, manifest)
-    let tails = manifest.encoding.tailTemperatures.map { Float($0.value) }
-    batch = TeacherBatch(
-      classes: shape.classes, k: shape.k, tailTemperatures: tails, count: 0,
-      featureNorms: shape.featureWidth != nil)
   }
 
   /// Rows of several kinds: spread, sharp, tied; labels inside the head and outside.
@@ -88,24 +89,62 @@ final class Subject {
     case .stored: Array(sound.storedValue.dropFirst(4))
     case .canonical: sound.canonicalBytes
     case .afterHeader: Array(sound.canonicalBytes.dropFirst(Subject.headerSize))
+    case .planes:
+      entries.flatMap { entry in
+        [sound.canonicalBytes[entry + 1]] + sound.canonicalBytes[entry + 4..<entry + 6]
+      } + sound.canonicalBytes[(entries.last! + Subject.entrySize)...]
     }
+  }
+
+  /// Where the entries of the sound block's directory start.
+  private var entries: [Int] {
+    (0..<Int(sound.canonicalBytes[36])).map { Subject.headerSize + Subject.entrySize * $0 }
+  }
+
+  /// Canonical bytes with forms and lengths from the input; the last plane has what is left.
+  private func canonicalBytes(ofPlanes input: [UInt8]) -> [UInt8] {
+    var bytes = sound.canonicalBytes
+    let content = input.dropFirst(3 * entries.count)
+    var rest = content.count
+    for (index, entry) in entries.enumerated() where input.count >= 3 * index + 3 {
+      bytes[entry + 1] = input[3 * index]
+      let wanted = Int(input[3 * index + 1]) | Int(input[3 * index + 2]) << 8
+      let length = index == entries.count - 1 ? rest : min(rest, wanted)
+      rest -= length
+      for byte in 0..<4 {
+        bytes[entry + 4 + byte] = UInt8(truncatingIfNeeded: length >> (8 * byte))
+      }
+    }
+    return Array(bytes.prefix(entries.last! + Subject.entrySize) + content)
   }
 
   /// The stored value that an input means.
   func value(_ input: [UInt8], _ mode: Mode) throws -> [UInt8] {
     switch mode {
     case .stored: BlockProbe.withChecksum(input)
-    case .canonical: try probe.storedValue(ofCanonical: input)
+    case .canonical: try value(ofCanonical: input)
     case .afterHeader:
-      try probe.storedValue(
-        ofCanonical: sound.canonicalBytes.prefix(Subject.headerSize) + input)
+      try value(ofCanonical: sound.canonicalBytes.prefix(Subject.headerSize) + input)
+    case .planes: try value(ofCanonical: canonicalBytes(ofPlanes: input))
     }
   }
 
+  /// The stored value of a block with these canonical bytes.
+  func value(ofCanonical bytes: [UInt8]) throws -> [UInt8] {
+    try wrapper.storedValue(ofCanonical: bytes)
+  }
+
   /// Decodes a value; `nil` when it is refused, which must be with the right kind of error.
-  func decode(_ value: [UInt8]) throws -> BlockProbe.Content? {
+  ///
+  /// In memory of its own: in buffers that a longer block has left, the address sanitizer would not
+  /// see a read past the end.
+  func decode(_ value: [UInt8]) throws -> (content: BlockProbe.Content, batch: TeacherBatch)? {
+    var batch = TeacherBatch(
+      classes: manifest.encoding.classes, k: manifest.encoding.k,
+      tailTemperatures: manifest.encoding.tailTemperatures.map { Float($0.value) }, count: 0,
+      featureNorms: manifest.encoding.featureWidth != nil)
     do {
-      return try probe.decode(value, as: key, into: &batch)
+      return (try BlockProbe(manifest).decode(value, as: key, into: &batch), batch)
     } catch let problem as Problem {
       precondition(problem.kind == .corrupt, "refused as \(problem.kind): \(problem)")
       return nil

@@ -209,6 +209,10 @@ private struct Verifier {
       try demand(
         info.planes.reduce(0) { $0 + $1.canonicalBytes } == info.canonicalBytes,
         "its planes do not add up")
+      // All but the checksum and the length is the frame.
+      try demand(
+        info.planes.reduce(0) { $0 + $1.storedBytes } == info.storedBytes - 8,
+        "its planes' stored bytes do not add up")
       try demand(decoder.columns.headsAreDistinct(), "a record names a class twice")
       try demand(
         decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")

@@ -49,16 +49,16 @@ public enum Program {
   /// Where it is.
   ///
   /// - Throws: `Problem` when it has not been built.
-  public static var path: String {
-    get throws {
-      let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      let path = (tests as NSString).deletingLastPathComponent + "/logitcache"
-      guard Files.exists(path) else {
-        throw Problem(
-          .noInput, "\(path) is missing: build it with swift build -c release --build-tests")
-      }
-      return path
+  public static var path: String { get throws { try path(of: "logitcache") } }
+
+  private static func path(of name: String) throws -> String {
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let path = (tests as NSString).deletingLastPathComponent + "/" + name
+    guard Files.exists(path) else {
+      throw Problem(
+        .noInput, "\(path) is missing: build it with swift build -c release --build-tests")
     }
+    return path
   }
 
   /// A run that takes longer is ended: a test that hangs must fail.
@@ -67,20 +67,22 @@ public enum Program {
   /// Runs the program to its end.
   ///
   /// - Parameters:
+  ///   - name: another of our programs.
   ///   - environment: variables to set, or to remove (`nil`).
   ///   - standardOutput: where its output goes instead of into the result, such as `/dev/full`.
   ///   - standardError: the same for what it says on standard error.
   ///   - watch: called every two milliseconds while it runs.
   public static func run(
-    _ arguments: [String], environment: [String: String?] = [:], standardOutput: String? = nil,
-    standardError: String? = nil, watch: (RunningProgram) -> Void = { _ in }
+    _ arguments: [String], of name: String = "logitcache", environment: [String: String?] = [:],
+    standardOutput: String? = nil, standardError: String? = nil,
+    watch: (RunningProgram) -> Void = { _ in }
   ) throws -> ProgramResult {
     let folder = ScratchFolder()
     let clock = ContinuousClock()
     let start = clock.now
     func seconds() -> Double { (clock.now - start) / .seconds(1) }
     let process = try spawn(
-      [path] + arguments, environment, output: standardOutput ?? folder.file("output"),
+      [path(of: name)] + arguments, environment, output: standardOutput ?? folder.file("output"),
       errors: standardError ?? folder.file("errors"))
     var status: Int32 = 0
     while waitpid(process, &status, WNOHANG) == 0 {

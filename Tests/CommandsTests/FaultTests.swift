@@ -65,8 +65,10 @@ private struct FaultyDisk {
     return (result, String(decoding: try Files.read(report), as: UTF8.self))
   }
 
-  /// Fails call 1, 2, 3, ... of a command until none is left; the command must end with 73 or 74 and
-  /// a sentence that names what it could not write, or overcome the fault.
+  /// Fails call 1 of a command, then call 2, and so on until it makes fewer.
+  ///
+  /// The command must end with 73 or 74 and a sentence that names what it could not write, or overcome
+  /// the fault.
   ///
   /// - Parameter check: looks at what is left of each failed run, and takes it away.
   func failEveryCall(

@@ -58,11 +58,16 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
 @Suite struct DamageTests {
   private let job = Job(classes: 12, k: 5, samples: 20, views: 2)
 
-  @Test(arguments: [nil, 2])
-  func `every flipped bit of every stored value is detected`(featureWidth: Int?) throws {
+  /// Of every table, and so without the seal's digests of the file; sealed, the table `meta` has one
+  /// value more.
+  @Test(arguments: [nil, 2], [true, false])
+  func `every flipped bit of every stored value is detected`(
+    featureWidth: Int?, sealed: Bool
+  ) throws {
     let folder = ScratchFolder()
     let small = Job(classes: 6, k: 3, samples: 5, featureWidth: featureWidth)
-    try small.write(to: folder.path, seal: false)
+    try small.write(to: folder.path, seal: sealed)
+    if sealed { try remove(folder.file("seal.json")) }
     let patient = try Patient(folder.file("data.mdb"))
     var flips = 0
     for value in try storedValues(folder.path) {
@@ -130,13 +135,28 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     }
   }
 
+  /// Before LMDB maps it: reading a page that is not there would end the process.
+  @Test(arguments: [true, false])
+  func `a file cut to any length is refused by the reader`(sealed: Bool) throws {
+    let folder = ScratchFolder()
+    try Job(classes: 6, k: 3, samples: 5).write(to: folder.path, seal: sealed)
+    let file = folder.file("data.mdb")
+    for length in (0..<(try Files.read(file).count)).reversed() {
+      try #require(truncate(file, length) == 0)
+      let found = problem { _ = try CacheReader(path: folder.path) }
+      #expect(found.kind == (length > 0 ? .corrupt : .noInput), "length \(length): \(found)")
+    }
+  }
+
   @Test(arguments: [true, false])
   func `a cut file is refused at every page and in between`(sealed: Bool) throws {
     let folder = ScratchFolder()
     try job.write(to: folder.path, seal: sealed)
     let file = folder.file("data.mdb")
     let sound = try Files.read(file)
-    let cuts = stride(from: 0, to: sound.count, by: 4096).flatMap { [$0, $0 + 1, $0 + 2000] }
+    let cuts = stride(from: 0, to: sound.count, by: 4096).flatMap {
+      [$0 - 1, $0, $0 + 1, $0 + 2000]
+    }
     for cut in cuts where cut > 0 {
       try Data(sound[..<cut]).write(to: URL(fileURLWithPath: file))
       #expect(problem { _ = try CacheReader(path: folder.path) }.kind == .corrupt, "cut \(cut)")
@@ -232,11 +252,25 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     let folder = ScratchFolder()
     try job.write(to: folder.path)
     let patient = try Patient(folder.file("seal.json"))
-    for byte in patient.sound.indices {
-      try patient.flip(bit: 8 * byte + byte % 7)
+    for bit in 0..<8 * patient.sound.count {
+      try patient.flip(bit: bit)
       let found = problem { _ = try verifyCache(path: folder.path) }
-      #expect(found.kind == .corrupt, "byte \(byte): \(found)")
-      try patient.heal(byte: byte)
+      #expect(found.kind == .corrupt, "bit \(bit): \(found)")
+      try patient.heal(byte: bit / 8)
+    }
+  }
+
+  @Test func `a seal json cut to any length is refused`() throws {
+    let folder = ScratchFolder()
+    try job.write(to: folder.path)
+    for length in (0..<(try Files.read(folder.file("seal.json")).count)).reversed() {
+      try #require(truncate(folder.file("seal.json"), length) == 0)
+      for found in [
+        problem { _ = try CacheReader(path: folder.path) },
+        problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+      ] {
+        #expect(found.kind == .corrupt, "length \(length): \(found)")
+      }
     }
   }
 }
