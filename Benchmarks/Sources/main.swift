@@ -7,7 +7,7 @@ struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure ours beside its peer in one run.")
 
-  @Argument(help: "What to measure: losses, replay.")
+  @Argument(help: "What to measure: losses, replay, training.")
   var name: String
 
   @Option(help: "The commit to print in the result.")
@@ -16,8 +16,17 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "The compiler flags to print in the result.")
   var flags = "unknown"
 
-  @Option(help: "A Python interpreter with PyTorch, the peer of the losses.")
+  @Option(help: "A Python interpreter with what the peers in Benchmarks/Peers import.")
   var python = ".venv-bench/bin/python"
+
+  @Option(help: "replay: the records of each cache.")
+  var records = 131_072
+
+  @Option(help: "replay: how many records are read alone, at random.")
+  var lone = 500
+
+  @Option(help: "replay: seconds of trying for each side, order and round.")
+  var seconds = 0.5
 
   @Option(help: "Keep the result as Benchmarks/runs/NAME.json.")
   var save: String?
@@ -29,9 +38,13 @@ struct BenchmarkCommand: ParsableCommand {
     var report = BenchmarkReport(bench: name, machine: .current(commit: commit, flags: flags))
     switch name {
     case "losses": try lossesBenchmark(python: python, into: &report)
-    case "replay": report.rows = try replayBenchmark()
+    case "replay":
+      try replayBenchmark(
+        ReplaySettings(records: records, lone: lone, seconds: seconds), python: python,
+        into: &report)
+    case "training": report.rows = try trainingBenchmark()
     default:
-      throw ValidationError("there is no benchmark '\(name)'; choose losses or replay")
+      throw ValidationError("there is no benchmark '\(name)'; choose losses, replay or training")
     }
     FileHandle.standardError.write(Data(report.table.utf8))
     if json { print(try canonicalJSON(report)) }

@@ -93,6 +93,13 @@ public struct TeacherBatch: Sendable {
     count = newCount
   }
 
+  /// How much memory the rows take.
+  package var byteCount: Int {
+    let head = classIDs.count + gaps.count + logTailRatios.count
+    let rows = largestLogits.count + labels.count + labelGaps.count + labelRanks.count
+    return 4 * (head + rows + meanTailGaps.count + featureNorms.count)
+  }
+
   /// Copies row `source` of another batch of the same shape into row `row`.
   public mutating func copyRow(_ source: Int, of other: borrowing TeacherBatch, to row: Int) {
     for j in 0..<k {
