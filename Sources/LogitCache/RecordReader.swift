@@ -1,4 +1,4 @@
-public import Basics
+import Basics
 public import Losses
 
 /// Reads single records of a cache, by sample and view, in any order.

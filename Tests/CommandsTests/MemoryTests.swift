@@ -4,8 +4,9 @@ import TestSupport
 import Testing
 
 @Suite struct MemoryTests {
-  /// 12,000 records of 40 classes are 4 MB in memory, so eight views are 32 MB: what training would
-  /// need more of if it held them all. It may hold 4 MB.
+  /// 12,000 records of 40 classes are 4 MB in memory.
+  ///
+  /// So eight views are 32 MB: what training would need more of if it held them all. It may hold 4 MB.
   @Test func `training with eight views takes no more memory than with one, and opens no teacher`()
     throws
   {
