@@ -18,13 +18,14 @@ public struct RecordReader {
   private let manifest: Manifest
   private let capacity: Int
   private var held: [HeldBlock] = []
+  /// The records of each held block.
+  private var records: [TeacherBatch] = []
   /// Reads so far, the clock of `lastUse`.
   private var reads = 0
 
   private struct HeldBlock {
     /// `nil` after a failure to decode.
     var key: BlockKey?
-    var records: TeacherBatch
     var lastUse: Int
   }
 
@@ -58,7 +59,7 @@ public struct RecordReader {
     let index = try hold(BlockKey(view: view, block: block))
     reads += 1
     held[index].lastUse = reads
-    held.withUnsafeBufferPointer { batch.copyRow(place, of: $0[index].records, to: row) }
+    records.withUnsafeBufferPointer { batch.copyRow(place, of: $0[index], to: row) }
   }
 
   /// Where a block is held, decoded in place of the one not used for the longest time if need be.
@@ -66,7 +67,7 @@ public struct RecordReader {
     for index in held.indices where held[index].key == key { return index }
     let index = vacancy()
     held[index].key = nil
-    try cache.decode(view: key.view, block: key.block, into: &held[index].records)
+    try cache.decode(view: key.view, block: key.block, into: &records[index])
     held[index].key = key
     decodedBlocks += 1
     return index
@@ -74,7 +75,8 @@ public struct RecordReader {
 
   private mutating func vacancy() -> Int {
     if held.count < capacity {
-      held.append(HeldBlock(key: nil, records: cache.makeBatch(), lastUse: 0))
+      held.append(HeldBlock(key: nil, lastUse: 0))
+      records.append(cache.makeBatch())
       return held.count - 1
     }
     return held.indices.min { held[$0].lastUse < held[$1].lastUse } ?? 0
