@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import lmdb
 import numpy as np
 
 from . import blocks
@@ -20,8 +19,8 @@ from .manifest import Manifest, parse_manifest
 from .pages import check_pages
 from .records import Records
 from .seal import Seal, read_seal
+from .store import TABLES, Store
 
-_TABLES = ("blocks", "index", "meta")
 _KEY = struct.Struct(">II")
 _FINDINGS = 100
 
@@ -66,30 +65,21 @@ class Cache:
         demand(size > 0, f"there is no cache in {path}: data.mdb is missing or empty")
         self._seal = read_seal(path)
         self._folder = None
-        self._environment = None
+        self._store: Store | None = None
         self._decoded: OrderedDict[tuple[int, int], Records] = OrderedDict()
         self._cached_blocks = max(1, cached_blocks)
         self._lock = threading.Lock()
         try:
-            self._open(size)
+            self._open()
         except BaseException:
             self.close()
             raise
 
-    def _open(self, size: int) -> None:
+    def _open(self) -> None:
         beside_writer = self._seal is None and not self._lock_folder()
         if not beside_writer:
-            check_pages(self._data, _TABLES)
-        try:
-            self._environment = lmdb.open(
-                self.path, map_size=size, readonly=True, create=False, lock=beside_writer,
-                max_dbs=len(_TABLES), readahead=True)
-            self._tables = {
-                name: self._environment.open_db(name.encode(), create=False) for name in _TABLES}
-        except lmdb.NotFoundError:
-            raise LogitCacheError(f"{self.path} holds no tables: no cache was started in it") from None
-        except lmdb.Error as error:
-            raise LogitCacheError(f"cannot open {self.path}: {error}") from None
+            check_pages(self._data, TABLES)
+        self._store = Store.acquire(self.path, beside_writer)
         manifest = self._meta(b"manifest")
         demand(manifest is not None, f"{self.path} holds no manifest: no cache was started in it")
         self.manifest = parse_manifest(manifest, self.path)
@@ -121,9 +111,9 @@ class Cache:
 
     def close(self) -> None:
         """Closes the cache's files; reading is over."""
-        if self._environment is not None:
-            self._environment.close()
-            self._environment = None
+        if self._store is not None:
+            self._store.release()
+            self._store = None
         if self._folder is not None:
             os.close(self._folder)
             self._folder = None
@@ -136,16 +126,13 @@ class Cache:
 
     # Values
 
-    def _transaction(self):
-        demand(self._environment is not None, f"{self.path} is closed")
-        return self._environment.begin(buffers=True)
+    def _get(self, table: str, key: bytes, read):
+        demand(self._store is not None, f"{self.path} is closed")
+        return self._store.get(table, key, read)
 
     def _meta(self, key: bytes) -> bytes | None:
-        with self._transaction() as transaction:
-            value = transaction.get(key, db=self._tables["meta"])
-            if value is None:
-                return None
-            return bytes(unwrap(value, f"{self.path}: the value '{key.decode()}' of table meta"))
+        what = f"{self.path}: the value '{key.decode()}' of table meta"
+        return self._get("meta", key, lambda value: bytes(unwrap(value, what)))
 
     def _name(self, view: int, block: int) -> str:
         return f"{self.path}: block {block} of view {view}"
@@ -169,10 +156,11 @@ class Cache:
     def _canonical_bytes(self, view: int, block: int) -> bytes:
         what = self._name(view, block)
         demand(self.manifest.contains(view, block), f"{what} does not exist")
-        with self._transaction() as transaction:
-            value = transaction.get(_KEY.pack(view, block), db=self._tables["blocks"])
-            demand(value is not None, f"{what} is not stored: precompute it first")
-            return blocks.unpack(value, self.manifest, what)
+        content = self._get(
+            "blocks", _KEY.pack(view, block),
+            lambda value: blocks.unpack(value, self.manifest, what))
+        demand(content is not None, f"{what} is not stored: precompute it first")
+        return content
 
     def block_records(self, view: int, block: int) -> Records:
         """The records of a block; the last few are kept in memory. Not to be changed."""
@@ -213,12 +201,10 @@ class Cache:
         """What is known of a block without reading it; None when it is not stored."""
         what = f"{self._name(view, block)}: its index entry"
         demand(self.manifest.contains(view, block), f"{self._name(view, block)} does not exist")
-        with self._transaction() as transaction:
-            value = transaction.get(_KEY.pack(view, block), db=self._tables["index"])
-            if value is None:
-                return None
-            rows = len(self.manifest.block_samples(block))
-            return BlockInfo.parse(value, self.manifest.encoding, rows, what)
+        rows = len(self.manifest.block_samples(block))
+        return self._get(
+            "index", _KEY.pack(view, block),
+            lambda value: BlockInfo.parse(value, self.manifest.encoding, rows, what))
 
     def stored_blocks(self) -> list[tuple[int, int]]:
         """The (view, block) pairs that are stored, in order."""
@@ -240,11 +226,10 @@ class Cache:
         return self._class_sums().means()
 
     def _class_sums(self) -> ClassSums:
-        with self._transaction() as transaction:
-            entries = [
-                (key, value) for key, value in transaction.cursor(db=self._tables["meta"])
-                if is_class_sum(bytes(key))]
-            return ClassSums(self.manifest, entries, self.path)
+        entries = [
+            (key, self._get("meta", key, bytes)) for key in self._store.keys("meta")
+            if is_class_sum(key)]
+        return ClassSums(self.manifest, entries, self.path)
 
     def _keys(self):
         for view in range(self.manifest.views):
@@ -293,22 +278,18 @@ class Cache:
             sum(info.canonical_bytes for info in infos))
 
     def _find_foreign_keys(self, findings: list[str]) -> None:
-        with self._transaction() as transaction:
-            for name in ("blocks", "index"):
-                cursor = transaction.cursor(db=self._tables[name])
-                foreign = sum(
-                    len(key) != _KEY.size or not self.manifest.contains(*_KEY.unpack(key))
-                    for key in cursor.iternext(values=False))
-                if foreign:
-                    findings.append(f"table {name!r} holds {foreign} foreign keys")
+        for name in ("blocks", "index"):
+            foreign = sum(
+                len(key) != _KEY.size or not self.manifest.contains(*_KEY.unpack(key))
+                for key in self._store.keys(name))
+            if foreign:
+                findings.append(f"table {name!r} holds {foreign} foreign keys")
 
     def _verify_block(self, view: int, block: int, labels: np.ndarray) -> BlockInfo | None:
         """Checks a block and counts its labels; None when an unfinished cache lacks it."""
         what = self._name(view, block)
         info = self.info(view, block)
-        with self._transaction() as transaction:
-            value = transaction.get(_KEY.pack(view, block), db=self._tables["blocks"])
-            stored_bytes = None if value is None else len(value)
+        stored_bytes = self._get("blocks", _KEY.pack(view, block), len)
         demand(
             (info is None) == (stored_bytes is None),
             f"{what} is in only one of the tables 'blocks' and 'index'")

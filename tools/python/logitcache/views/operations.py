@@ -113,21 +113,22 @@ def _inverse_map(angle, scale, shear):
 
 def _bilinear(images: np.ndarray, x: np.ndarray, y: np.ndarray, fill: int) -> np.ndarray:
     """The images at places [B, h, w] in 65536ths of a pixel, between four neighbours."""
-    count, height, width, _ = images.shape
+    count, height, width, channels = images.shape
     around = ((0, 0), (1, 1), (1, 1), (0, 0))
-    framed = np.pad(images, around, constant_values=fill)
+    framed = np.pad(images, around, constant_values=fill).reshape(-1, channels)
     x, y = x + 128 >> 8, y + 128 >> 8
-    column, u = x >> 8, (x & 255)[..., None]
-    row, v = y >> 8, (y & 255)[..., None]
+    # Products stay below 2^24 + 2^15.
+    u, v = ((places & 255).astype(np.int32)[..., None] for places in (x, y))
+    column, row = x >> 8, y >> 8
     # Anything further out than the frame of fill is fill as well.
     left, right = (np.clip(column + i, -1, width) + 1 for i in (0, 1))
-    upper, lower = (np.clip(row + i, -1, height) + 1 for i in (0, 1))
-    image = np.arange(count)[:, None, None]
+    first_rows = np.arange(count)[:, None, None] * (height + 2) + 1
 
     def between(rows):
-        return framed[image, rows, left] * (256 - u) + framed[image, rows, right] * u
+        start = (np.clip(rows, -1, height) + first_rows) * (width + 2)
+        return framed.take(start + left, 0) * (256 - u) + framed.take(start + right, 0) * u
 
-    return _round(between(upper) * (256 - v) + between(lower) * v).astype(np.uint8)
+    return _round(between(row) * (256 - v) + between(row + 1) * v).astype(np.uint8)
 
 
 # Light
@@ -148,7 +149,10 @@ def _stretch(images, centres, operation: Operation, draws: Draws) -> np.ndarray:
     amount = operation["amount"]
     factor = _each(draws.between(ONE - amount, ONE + amount))
     centre = _each(centres)
-    return np.clip(centre + _round((images - centre) * factor), 0, 255).astype(np.uint8)
+    # Below 2^25: the distance is at most 255, the factor 2^17.
+    distance = images - centre.astype(np.int32)
+    stretched = centre + _round(distance * factor.astype(np.int32))
+    return np.clip(stretched, 0, 255).astype(np.uint8)
 
 
 # Rectangles and partners

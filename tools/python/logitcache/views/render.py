@@ -12,7 +12,7 @@ from .philox import Draws
 from .recipe import ONE, Recipe
 
 # Numbers worked on at once: more do not fit a processor's cache.
-_PIECE = 1 << 17
+_PIECE = 1 << 15
 
 
 @dataclass(frozen=True)
