@@ -210,6 +210,13 @@ class Cache:
         """The (view, block) pairs that are stored, in order."""
         return [key for key in self._keys() if self.info(*key) is not None]
 
+    def columns_digest(self) -> str:
+        """SHA-256 of all decoded integers (Tests/Golden/README.md): how two readers compare."""
+        builder = hashlib.sha256()
+        for key in self.stored_blocks():
+            self.block(*key).columns.digest_into(builder)
+        return builder.hexdigest()
+
     def certificate(self) -> Certificate:
         """The measured errors of all stored records."""
         total = Certificate.empty(self.manifest.encoding)

@@ -116,6 +116,7 @@ def small_student() -> torch.nn.Module:
     ("pld", pld, 2e-3), ("mse", mse, 2e-3)])
 def test_an_epoch_of_a_small_student_learns(full_rows, name, loss, rate):
     torch.manual_seed(1)
+    torch.set_num_threads(1)
     data = ReplayDataset(full_rows, SLICE, check_blocks=1)
     sampler = EpochSampler(data, batch=32, seed=1)
     student = small_student()
