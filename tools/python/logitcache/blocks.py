@@ -28,8 +28,7 @@ class Block:
 
 
 def unpack(value, manifest: Manifest, what: str) -> bytes:
-    """The canonical bytes of a value of table `blocks`; nothing is allocated before it is bounded.
-    """
+    """The canonical bytes of a value of table `blocks`; its length is bounded first."""
     payload = unwrap(value, what)
     demand(len(payload) >= 4, f"{what} is damaged: its length is missing")
     (length,) = struct.unpack_from("<I", payload)
@@ -40,7 +39,8 @@ def unpack(value, manifest: Manifest, what: str) -> bytes:
         claimed = zstandard.get_frame_parameters(frame).content_size
         demand(claimed == length, f"{what} is damaged: its frame claims {claimed} bytes")
         content = zstandard.ZstdDecompressor().decompress(
-            frame, max_output_size=length, allow_extra_data=False)
+            frame, max_output_size=length, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise LogitCacheError(f"{what} is damaged: {error}") from None
     demand(len(content) == length, f"{what} is damaged: its frame yields {len(content)} bytes")
@@ -50,8 +50,19 @@ def unpack(value, manifest: Manifest, what: str) -> bytes:
 def _header(manifest: Manifest, view: int, block: int, view_digest: bytes) -> bytes:
     encoding, samples = manifest.encoding, manifest.block_samples(block)
     return _HEADER.pack(
-        b"LGCB", 1, encoding.codec, view, block, samples.start, len(samples), encoding.classes,
-        encoding.k, len(_plane_numbers(manifest)), 0, view_digest)
+        b"LGCB",
+        1,
+        encoding.codec,
+        view,
+        block,
+        samples.start,
+        len(samples),
+        encoding.classes,
+        encoding.k,
+        len(_plane_numbers(manifest)),
+        0,
+        view_digest,
+    )
 
 
 def _plane_numbers(manifest: Manifest) -> list[int]:
@@ -73,18 +84,21 @@ def decode(content: bytes, manifest: Manifest, view: int, block: int, what: str)
     numbers = _plane_numbers(manifest)
     start = _HEADER.size + _ENTRY.size * len(numbers)
     demand(len(content) >= start, f"{what} is damaged: it has only {len(content)} bytes")
-    view_digest = content[_HEADER.size - 32:_HEADER.size]
+    view_digest = content[_HEADER.size - 32 : _HEADER.size]
     demand(
-        content[:_HEADER.size] == _header(manifest, view, block, view_digest),
-        f"{what} is damaged: its header is not the expected one")
+        content[: _HEADER.size] == _header(manifest, view, block, view_digest),
+        f"{what} is damaged: its header is not the expected one",
+    )
     planes = {}
     for index, number in enumerate(numbers):
         found, form, reserved, length = _ENTRY.unpack_from(
-            content, _HEADER.size + _ENTRY.size * index)
+            content, _HEADER.size + _ENTRY.size * index
+        )
         demand(
             found == number and reserved == 0,
-            f"{what} is damaged: its plane directory is not the expected one")
-        planes[number] = _Plane(form, content[start:start + length], f"{what}, plane {number},")
+            f"{what} is damaged: its plane directory is not the expected one",
+        )
+        planes[number] = _Plane(form, content[start : start + length], f"{what}, plane {number},")
         demand(start + length <= len(content), f"{what} is damaged: it ends too early")
         start += length
     demand(start == len(content), f"{what} is damaged: bytes follow its last plane")
@@ -149,15 +163,21 @@ def _columns(planes: dict[int, _Plane], manifest: Manifest, rows: int, what: str
     norms = None
     if encoding.feature_width is not None:
         norms = planes[_NORMS].integers(rows, 2)
-        check((norms == 0) | ((norms >= 16384) & (norms <= 49152)), "a feature's norm is out of range")
+        check(
+            (norms == 0) | ((norms >= 16384) & (norms <= 49152)), "a feature's norm is out of range"
+        )
     tails = _tails(planes, manifest, levels[k - 1])
     check(np.abs(tails) <= _LARGEST_SIGNED, "a tail is too large")
     return Columns(
-        ids=ids.T.astype(np.int32), levels=levels.T.astype(np.int32),
-        largest=largest.astype(np.int32), labels=labels.astype(np.int32),
-        label_ranks=ranks.astype(np.int32), label_levels=label_levels.astype(np.int32),
+        ids=ids.T.astype(np.int32),
+        levels=levels.T.astype(np.int32),
+        largest=largest.astype(np.int32),
+        labels=labels.astype(np.int32),
+        label_ranks=ranks.astype(np.int32),
+        label_levels=label_levels.astype(np.int32),
         tails=tails.T.astype(np.int32),
-        feature_norms=None if norms is None else norms.astype(np.int32))
+        feature_norms=None if norms is None else norms.astype(np.int32),
+    )
 
 
 def _labels(planes, ids, levels, ranks, width):
@@ -175,8 +195,12 @@ def _labels(planes, ids, levels, ranks, width):
 def _shifts(manifest: Manifest, last_levels: np.ndarray) -> list[np.ndarray]:
     encoding = manifest.encoding
     return [
-        last_levels * encoding.tail_steps_per_nat * t.denominator
-        // (encoding.steps_per_nat * t.numerator) for t in encoding.tail_temperatures]
+        last_levels
+        * encoding.tail_steps_per_nat
+        * t.denominator
+        // (encoding.steps_per_nat * t.numerator)
+        for t in encoding.tail_temperatures
+    ]
 
 
 def _tails(planes, manifest: Manifest, last_levels: np.ndarray) -> np.ndarray:
@@ -221,7 +245,8 @@ def encode(block: Block, manifest: Manifest, view: int, number: int) -> bytes:
         planes.append(_write_split(_zigzag(tails[i] - prediction)))
     directory = b"".join(
         _ENTRY.pack(plane, form, 0, len(content))
-        for plane, (form, content) in zip(_plane_numbers(manifest), planes))
+        for plane, (form, content) in zip(_plane_numbers(manifest), planes)
+    )
     header = _header(manifest, view, number, bytes.fromhex(block.view_digest))
     return b"".join([header, directory, *(content for _, content in planes)])
 

@@ -87,7 +87,8 @@ class Cache:
         demand(calibration is not None, f"{self.path}: the calibration is missing")
         demand(
             digest(calibration) == self.manifest.calibration,
-            f"{self.path}: the calibration is not the manifest's")
+            f"{self.path}: the calibration is not the manifest's",
+        )
         self.digest = self._check_seal(self._seal)
 
     def _lock_folder(self) -> bool:
@@ -104,8 +105,10 @@ class Cache:
             return None
         stored = self._meta(b"seal")
         belongs = (
-            seal.fingerprint == self.manifest.fingerprint and stored is not None
-            and seal.cache_digest == stored.hex())
+            seal.fingerprint == self.manifest.fingerprint
+            and stored is not None
+            and seal.cache_digest == stored.hex()
+        )
         demand(belongs, f"{self.path}/seal.json belongs to another data.mdb")
         return seal.cache_digest
 
@@ -150,15 +153,17 @@ class Cache:
     def block(self, view: int, block: int) -> blocks.Block:
         """Decodes a block into the integers that it stores."""
         return blocks.decode(
-            self._canonical_bytes(view, block), self.manifest, view, block,
-            self._name(view, block))
+            self._canonical_bytes(view, block), self.manifest, view, block, self._name(view, block)
+        )
 
     def _canonical_bytes(self, view: int, block: int) -> bytes:
         what = self._name(view, block)
         demand(self.manifest.contains(view, block), f"{what} does not exist")
         content = self._get(
-            "blocks", _KEY.pack(view, block),
-            lambda value: blocks.unpack(value, self.manifest, what))
+            "blocks",
+            _KEY.pack(view, block),
+            lambda value: blocks.unpack(value, self.manifest, what),
+        )
         demand(content is not None, f"{what} is not stored: precompute it first")
         return content
 
@@ -183,7 +188,8 @@ class Cache:
         outside = (samples < 0) | (samples >= self.manifest.samples)
         demand(
             not outside.any(),
-            f"{self.path} has no sample {samples[outside][:1]}, it has {self.manifest.samples}")
+            f"{self.path} has no sample {samples[outside][:1]}, it has {self.manifest.samples}",
+        )
         places, rows = np.divmod(samples, self.manifest.encoding.block_rows)
         found: dict[str, np.ndarray] = {}
         kind = None
@@ -203,8 +209,10 @@ class Cache:
         demand(self.manifest.contains(view, block), f"{self._name(view, block)} does not exist")
         rows = len(self.manifest.block_samples(block))
         return self._get(
-            "index", _KEY.pack(view, block),
-            lambda value: BlockInfo.parse(value, self.manifest.encoding, rows, what))
+            "index",
+            _KEY.pack(view, block),
+            lambda value: BlockInfo.parse(value, self.manifest.encoding, rows, what),
+        )
 
     def stored_blocks(self) -> list[tuple[int, int]]:
         """The (view, block) pairs that are stored, in order."""
@@ -229,13 +237,16 @@ class Cache:
         """The teacher's mean feature for each class, float32 [C, D]."""
         demand(
             self.manifest.encoding.feature_width is not None,
-            f"{self.path} keeps no features: precompute it again with --features")
+            f"{self.path} keeps no features: precompute it again with --features",
+        )
         return self._class_sums().means()
 
     def _class_sums(self) -> ClassSums:
         entries = [
-            (key, self._get("meta", key, bytes)) for key in self._store.keys("meta")
-            if is_class_sum(key)]
+            (key, self._get("meta", key, bytes))
+            for key in self._store.keys("meta")
+            if is_class_sum(key)
+        ]
         return ClassSums(self.manifest, entries, self.path)
 
     def _keys(self):
@@ -261,7 +272,8 @@ class Cache:
         manifest = self.manifest
         total = manifest.views * manifest.blocks_per_view
         builder = hashlib.sha256(
-            b"logitcache 1\n" + bytes.fromhex(manifest.fingerprint) + struct.pack("<Q", total))
+            b"logitcache 1\n" + bytes.fromhex(manifest.fingerprint) + struct.pack("<Q", total)
+        )
         labels = np.zeros(manifest.encoding.classes, np.int64)
         infos = []
         self._find_foreign_keys(findings)
@@ -274,21 +286,28 @@ class Cache:
             if info is not None:
                 infos.append(info)
                 builder.update(
-                    struct.pack("<III", view, block, info.rows) + bytes.fromhex(info.digest))
+                    struct.pack("<III", view, block, info.rows) + bytes.fromhex(info.digest)
+                )
         if not findings:
             self._verify_class_sums(labels, builder, findings)
         if not findings and self.sealed and builder.hexdigest() != self.digest:
             findings.append("the blocks do not have the cache digest that was sealed")
         return VerifyReport(
-            manifest.fingerprint, self.digest, len(infos), total - len(infos),
-            sum(info.rows for info in infos), sum(info.stored_bytes for info in infos),
-            sum(info.canonical_bytes for info in infos))
+            manifest.fingerprint,
+            self.digest,
+            len(infos),
+            total - len(infos),
+            sum(info.rows for info in infos),
+            sum(info.stored_bytes for info in infos),
+            sum(info.canonical_bytes for info in infos),
+        )
 
     def _find_foreign_keys(self, findings: list[str]) -> None:
         for name in ("blocks", "index"):
             foreign = sum(
                 len(key) != _KEY.size or not self.manifest.contains(*_KEY.unpack(key))
-                for key in self._store.keys(name))
+                for key in self._store.keys(name)
+            )
             if foreign:
                 findings.append(f"table {name!r} holds {foreign} foreign keys")
 
@@ -299,7 +318,8 @@ class Cache:
         stored_bytes = self._get("blocks", _KEY.pack(view, block), len)
         demand(
             (info is None) == (stored_bytes is None),
-            f"{what} is in only one of the tables 'blocks' and 'index'")
+            f"{what} is in only one of the tables 'blocks' and 'index'",
+        )
         if info is None:
             demand(not self.sealed, f"{what} is missing from the sealed cache")
             return None
@@ -310,11 +330,15 @@ class Cache:
             (len(content) == info.canonical_bytes, "its index entry has another length"),
             (decoded.view_digest == info.view_digest, "its index entry has another view digest"),
             (digest(content) == info.digest, "its content has another digest"),
-            (sum(size for size, _ in info.planes.values()) == info.canonical_bytes,
-             "its planes do not add up"),
+            (
+                sum(size for size, _ in info.planes.values()) == info.canonical_bytes,
+                "its planes do not add up",
+            ),
             (_names_classes_once(decoded.columns), "a record names a class twice"),
-            (blocks.encode(decoded, self.manifest, view, block) == content,
-             "it is not stored canonically"),
+            (
+                blocks.encode(decoded, self.manifest, view, block) == content,
+                "it is not stored canonically",
+            ),
         ]:
             demand(condition, f"{what} is damaged: {fault}")
         labels += np.bincount(decoded.columns.labels, minlength=len(labels))
@@ -333,7 +357,8 @@ class Cache:
         for label in np.flatnonzero(sums.records != labels):
             findings.append(
                 f"the feature sums of class {label} hold {sums.records[label]} records, the "
-                f"blocks {labels[label]}")
+                f"blocks {labels[label]}"
+            )
 
 
 def _names_classes_once(columns) -> bool:

@@ -27,8 +27,7 @@ def parse_canonical(text: bytes, what: str):
         raise ValueError(f"the number {number} is not an integer")
 
     try:
-        value = json.loads(
-            text.decode(), parse_float=no_fractions, parse_constant=no_fractions)
+        value = json.loads(text.decode(), parse_float=no_fractions, parse_constant=no_fractions)
         same = canonical_json(value) == text
     except (ValueError, RecursionError) as error:
         raise LogitCacheError(f"{what} is damaged: {error}") from None
@@ -54,7 +53,8 @@ def unwrap(value, what: str) -> memoryview:
     computed = zlib.crc32(value[4:])
     demand(
         stored == computed,
-        f"{what} is damaged: its checksum is {computed:#010x}, {stored:#010x} is stored")
+        f"{what} is damaged: its checksum is {computed:#010x}, {stored:#010x} is stored",
+    )
     return value[4:]
 
 
@@ -70,7 +70,7 @@ class ByteReader:
         """The next `count` bytes."""
         end = self.position + count
         demand(end <= len(self.content), f"{self.what} is damaged: it ends too early")
-        part = self.content[self.position:end]
+        part = self.content[self.position : end]
         self.position = end
         return part
 
@@ -91,11 +91,13 @@ class ByteReader:
         shortest = byte != 0 or shift == 7
         demand(
             shortest and value < 1 << 64,
-            f"{self.what} is damaged: an integer is not in its shortest form")
+            f"{self.what} is damaged: an integer is not in its shortest form",
+        )
         return value
 
     def end(self) -> None:
         """Raises unless everything was taken."""
         demand(
             self.position == len(self.content),
-            f"{self.what} is damaged: {len(self.content) - self.position} bytes follow its end")
+            f"{self.what} is damaged: {len(self.content) - self.position} bytes follow its end",
+        )

@@ -28,16 +28,19 @@ class ClassSums:
             content = unwrap(value, place)
             demand(
                 len(content) == 8 + 8 * width,
-                f"{place} are damaged: they have {len(content)} bytes")
+                f"{place} are damaged: they have {len(content)} bytes",
+            )
             (count,) = struct.unpack_from("<Q", content)
             demand(
                 1 <= count <= manifest.samples * manifest.views,
-                f"{place} are damaged: they count {count} records")
+                f"{place} are damaged: they count {count} records",
+            )
             sums = np.frombuffer(content, "<i8", offset=8)
             limit = count << 31
             demand(
                 np.all((-limit <= sums) & (sums <= limit)),
-                f"{place} are damaged: they are too large")
+                f"{place} are damaged: they are too large",
+            )
             self.records[label], self.sums[label] = count, sums
             builder.update(struct.pack("<I", label) + content)
         self.digest = builder.digest()
@@ -55,9 +58,11 @@ def is_class_sum(key: bytes) -> bool:
 def _label(key: bytes, manifest: Manifest, what: str) -> int:
     demand(
         len(key) == len(_PREFIX) + 4 and manifest.encoding.feature_width is not None,
-        f"{what} is damaged: it holds feature sums that its manifest does not know")
-    label = int.from_bytes(key[len(_PREFIX):], "big")
+        f"{what} is damaged: it holds feature sums that its manifest does not know",
+    )
+    label = int.from_bytes(key[len(_PREFIX) :], "big")
     demand(
         label < manifest.encoding.classes,
-        f"{what} is damaged: it holds feature sums of class {label}")
+        f"{what} is damaged: it holds feature sums of class {label}",
+    )
     return label

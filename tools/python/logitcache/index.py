@@ -39,12 +39,14 @@ class Statistic:
         demand(
             all(math.isfinite(value) and value >= 0 for value in (total, largest))
             and first + count <= _BUCKETS,
-            f"{reader.what} is damaged: a statistic is malformed")
+            f"{reader.what} is damaged: a statistic is malformed",
+        )
         histogram = [0] * _BUCKETS
-        histogram[first:first + count] = [reader.variable() for _ in range(count)]
+        histogram[first : first + count] = [reader.variable() for _ in range(count)]
         demand(
             sum(histogram) == records,
-            f"{reader.what} is damaged: a statistic does not count {records} records")
+            f"{reader.what} is damaged: a statistic does not count {records} records",
+        )
         return cls(total, largest, histogram)
 
 
@@ -65,19 +67,30 @@ class Certificate:
 
     @classmethod
     def empty(cls, encoding: Encoding) -> "Certificate":
-        return cls(0, 0, Statistic(), {
-            t: {name: Statistic() for name in cls.FIELDS} for t in encoding.temperatures})
+        return cls(
+            0,
+            0,
+            Statistic(),
+            {t: {name: Statistic() for name in cls.FIELDS} for t in encoding.temperatures},
+        )
 
     @classmethod
     def read(cls, reader: ByteReader, encoding: Encoding, records: int) -> "Certificate":
         top_one, order = reader.variable(), reader.variable()
         demand(
             max(top_one, order) <= records,
-            f"{reader.what} is damaged: more records agree than there are")
+            f"{reader.what} is damaged: more records agree than there are",
+        )
         energy = Statistic.read(reader, records)
-        return cls(top_one, order, energy, {
-            t: {name: Statistic.read(reader, records) for name in cls.FIELDS}
-            for t in encoding.temperatures})
+        return cls(
+            top_one,
+            order,
+            energy,
+            {
+                t: {name: Statistic.read(reader, records) for name in cls.FIELDS}
+                for t in encoding.temperatures
+            },
+        )
 
     def add(self, other: "Certificate") -> None:
         """Adds the records of another block."""

@@ -89,28 +89,46 @@ def _manifest(document) -> Manifest:
     version = document.get("formatVersion") if isinstance(document, dict) else None
     demand(version == FORMAT_VERSION, f"format version {version} is not known, only 1 is read")
     top = _members(
-        document, "it",
+        document,
+        "it",
         dict(
-            formatVersion=int, dataSet=dict, recipe=dict, seed=int, views=int, teacher=dict,
-            encoding=dict, calibration=str))
+            formatVersion=int,
+            dataSet=dict,
+            recipe=dict,
+            seed=int,
+            views=int,
+            teacher=dict,
+            encoding=dict,
+            calibration=str,
+        ),
+    )
     data_set = _members(
-        top["dataSet"], "dataSet",
-        dict(name=str, fingerprint=str, samples=int, classNames=list))
+        top["dataSet"], "dataSet", dict(name=str, fingerprint=str, samples=int, classNames=list)
+    )
     recipe = _members(top["recipe"], "recipe", dict(digest=str, content=object))
     encoding = _encoding(top["encoding"])
     for value, name in [
-        (data_set["fingerprint"], "dataSet.fingerprint"), (recipe["digest"], "recipe.digest"),
+        (data_set["fingerprint"], "dataSet.fingerprint"),
+        (recipe["digest"], "recipe.digest"),
         (top["calibration"], "calibration"),
     ]:
         demand(is_digest(value), f"{name} is not a digest")
     names = data_set["classNames"]
     demand(all(isinstance(name, str) for name in names), "a class name is not a text")
     manifest = Manifest(
-        data_set_name=data_set["name"], data_set_fingerprint=data_set["fingerprint"],
-        samples=data_set["samples"], class_names=tuple(names), recipe=recipe["content"],
-        recipe_digest=recipe["digest"], seed=top["seed"], views=top["views"],
-        teacher=top["teacher"], encoding=encoding, calibration=top["calibration"],
-        fingerprint=_fingerprint(top))
+        data_set_name=data_set["name"],
+        data_set_fingerprint=data_set["fingerprint"],
+        samples=data_set["samples"],
+        class_names=tuple(names),
+        recipe=recipe["content"],
+        recipe_digest=recipe["digest"],
+        seed=top["seed"],
+        views=top["views"],
+        teacher=top["teacher"],
+        encoding=encoding,
+        calibration=top["calibration"],
+        fingerprint=_fingerprint(top),
+    )
     _check_sizes(manifest)
     return manifest
 
@@ -129,43 +147,63 @@ def _check_sizes(manifest: Manifest) -> None:
     demand(0 <= manifest.seed < 2**63, f"the seed {manifest.seed} is not below 2^63")
     demand(
         len(manifest.class_names) == encoding.classes,
-        f"{len(manifest.class_names)} class names for {encoding.classes} classes")
+        f"{len(manifest.class_names)} class names for {encoding.classes} classes",
+    )
     demand(
         encoding.feature_width is None or manifest.samples * manifest.views <= 2**31,
-        "there are too many records for sums of features")
+        "there are too many records for sums of features",
+    )
 
 
 def _encoding(value) -> Encoding:
     _members(
-        value, "encoding",
+        value,
+        "encoding",
         dict(
-            classes=int, k=int, stepsPerNat=int, largestStepsPerNat=int, tailStepsPerNat=int,
-            temperatures=list, blockRows=int, codec=int, zstdLevel=int),
-        dict(featureWidth=int))
+            classes=int,
+            k=int,
+            stepsPerNat=int,
+            largestStepsPerNat=int,
+            tailStepsPerNat=int,
+            temperatures=list,
+            blockRows=int,
+            codec=int,
+            zstdLevel=int,
+        ),
+        dict(featureWidth=int),
+    )
 
     def within(name: str, least: int, greatest: int):
         number = value[name]
         demand(
             least <= number <= greatest,
-            f"encoding.{name} is {number}, it must be in {least}...{greatest}")
+            f"encoding.{name} is {number}, it must be in {least}...{greatest}",
+        )
         return number
 
     classes = within("classes", 1, 2**24)
     steps = within("stepsPerNat", 1, 256)
     has_features = "featureWidth" in value
     encoding = Encoding(
-        classes=classes, k=within("k", 1, classes), steps_per_nat=steps,
+        classes=classes,
+        k=within("k", 1, classes),
+        steps_per_nat=steps,
         largest_steps_per_nat=within("largestStepsPerNat", steps, 256),
         tail_steps_per_nat=within("tailStepsPerNat", 1, 256),
         temperatures=_temperatures(value["temperatures"]),
         feature_width=(
             within("featureWidth", 1, min(2**16, max(1, 2**28 // classes)))
-            if has_features else None),
-        block_rows=within("blockRows", 1, 2**16), codec=within("codec", 1, 1),
-        zstd_level=within("zstdLevel", 1, 19))
+            if has_features
+            else None
+        ),
+        block_rows=within("blockRows", 1, 2**16),
+        codec=within("codec", 1, 1),
+        zstd_level=within("zstdLevel", 1, 19),
+    )
     demand(
         largest_block(encoding) <= LARGEST_BLOCK,
-        f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block")
+        f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block",
+    )
     return encoding
 
 
@@ -194,7 +232,9 @@ def _temperature(value) -> Fraction:
         temperature = None
     sound = (
         temperature is not None
-        and 1 <= temperature.numerator <= 1000 and temperature.denominator <= 1000
-        and (is_whole or (str(temperature) == value and temperature.denominator > 1)))
-    demand(sound, f"{value!r} is not a temperature such as 2 or \"3/2\"")
+        and 1 <= temperature.numerator <= 1000
+        and temperature.denominator <= 1000
+        and (is_whole or (str(temperature) == value and temperature.denominator > 1))
+    )
+    demand(sound, f'{value!r} is not a temperature such as 2 or "3/2"')
     return temperature

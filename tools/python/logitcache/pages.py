@@ -98,12 +98,16 @@ class _Walk:
         newest = second if first[-1] < second[-1] else first
         self.page_size, free, self.main, self.last_page, _ = newest
         self._demand(
-            self.main.flags == 0 and free.flags == _INTEGER_KEY, "the newer meta page",
-            "has unexpected table flags")
+            self.main.flags == 0 and free.flags == _INTEGER_KEY,
+            "the newer meta page",
+            "has unexpected table flags",
+        )
         self._demand(
-            1 <= self.last_page < self.file_bytes // self.page_size, "the file",
+            1 <= self.last_page < self.file_bytes // self.page_size,
+            "the file",
             f"has {self.file_bytes} bytes, too few for {self.last_page} + 1 pages of "
-            f"{self.page_size}: it is cut off")
+            f"{self.page_size}: it is cut off",
+        )
 
     def _meta_page(self, offset: int, place: str):
         content = self._read(offset, _META_SIZE, place)
@@ -117,7 +121,8 @@ class _Walk:
         last_page, transaction = struct.unpack_from("<QQ", content, _META_SIZE - 16)
         size = free.pad
         self._demand(
-            512 <= size <= 65536 and size & (size - 1) == 0, place, f"has page size {size}")
+            512 <= size <= 65536 and size & (size - 1) == 0, place, f"has page size {size}"
+        )
         return size, free, main, last_page, transaction
 
     # Tables
@@ -129,7 +134,9 @@ class _Walk:
             name = entry.key.decode("utf-8", "replace")
             self._demand(
                 name in allowed and name not in found and entry.table is not None,
-                "the table of tables", f"has a foreign entry {name!r}")
+                "the table of tables",
+                f"has a foreign entry {name!r}",
+            )
             found[name] = entry.table
         for name, table in sorted(found.items()):
             place = f"table {name!r}"
@@ -141,8 +148,10 @@ class _Walk:
         """Yields a table's entries in order; at the end compares what was seen with its record."""
         if table.root == _NO_ROOT:
             self._demand(
-                table.depth == 0 and table.entries == 0, name,
-                f"is empty but counts {table.entries} entries")
+                table.depth == 0 and table.entries == 0,
+                name,
+                f"is empty but counts {table.entries} entries",
+            )
             return
         self._demand(1 <= table.depth <= _DEEPEST, name, f"has depth {table.depth}")
         seen = {_BRANCH: 0, _LEAF: 0, _OVERFLOW: 0}
@@ -153,9 +162,11 @@ class _Walk:
             entries += 1
             yield entry
         self._demand(
-            (tuple(seen.values()), entries) == (table.counts, table.entries), name,
+            (tuple(seen.values()), entries) == (table.counts, table.entries),
+            name,
             f"counts {table.entries} entries on {table.counts} pages, it holds {entries} on "
-            f"{tuple(seen.values())}")
+            f"{tuple(seen.values())}",
+        )
 
     def _walk(self, number: int, level: int, depth: int, name: str, seen: dict):
         """Yields the entries of the leaves below a page, with the name of their page."""
@@ -173,8 +184,7 @@ class _Walk:
             yield place, entry
 
     def _reach(self, number: int, place: str) -> None:
-        self._demand(
-            number <= self.last_page, place, f"is past the last page {self.last_page}")
+        self._demand(number <= self.last_page, place, f"is past the last page {self.last_page}")
         self._demand(not self.reached[number], place, "is reached twice")
         self.reached[number] = 1
 
@@ -187,10 +197,13 @@ class _Walk:
         # LMDB keeps a long run when a shorter value replaces the one it was made for.
         needed = -(-(_HEADER + entry.size) // self.page_size)
         self._demand(
-            needed <= pages <= self.last_page + 1 - entry.child, run,
-            f"has {pages} pages, its value needs {needed}")
+            needed <= pages <= self.last_page + 1 - entry.child,
+            run,
+            f"has {pages} pages, its value needs {needed}",
+        )
         self._demand(
-            number == entry.child and flags == _OVERFLOW, run, "has the header of another page")
+            number == entry.child and flags == _OVERFLOW, run, "has the header of another page"
+        )
         for page in range(entry.child, entry.child + pages):
             self._reach(page, run)
         return pages
@@ -199,14 +212,14 @@ class _Walk:
 
     def _page_entries(self, content: bytes, number: int, kind: int, place: str):
         found, _, flags, lower, upper = struct.unpack_from("<QHHHH", content)
+        self._demand(found == number and flags == kind, place, "has the header of another page")
         self._demand(
-            found == number and flags == kind, place, "has the header of another page")
-        self._demand(
-            _HEADER <= lower <= upper <= len(content) and lower % 2 == 0, place,
-            f"has free space from {lower} to {upper}")
+            _HEADER <= lower <= upper <= len(content) and lower % 2 == 0,
+            place,
+            f"has free space from {lower} to {upper}",
+        )
         count = (lower - _HEADER) // 2
-        self._demand(
-            count >= (1 if kind == _LEAF else 2), place, f"has only {count} entries")
+        self._demand(count >= (1 if kind == _LEAF else 2), place, f"has only {count} entries")
         for start in struct.unpack_from(f"<{count}H", content, _HEADER):
             entry = None
             if start >= upper and start % 2 == 0:
@@ -223,7 +236,7 @@ def _parse_entry(content: bytes, start: int, kind: int) -> _Entry | None:
     end = start + 8 + key_size
     if key_size > _LONGEST_KEY or end > len(content):
         return None
-    key = content[start + 8:end]
+    key = content[start + 8 : end]
     room = len(content) - end
     if kind == _BRANCH:
         return _Entry(key, 0, 0, low | flags << 32, None)

@@ -52,7 +52,8 @@ class Columns:
             label_gaps=self.label_levels.astype(np.float32) * step,
             label_ranks=self.label_ranks.astype(np.int32),
             log_tail_ratios=self.tails.astype(np.float32) * tail_step,
-            feature_norms=None if norms is None else feature_norms(norms))
+            feature_norms=None if norms is None else feature_norms(norms),
+        )
 
 
 def feature_norms(codes: np.ndarray) -> np.ndarray:

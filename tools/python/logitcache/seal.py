@@ -9,8 +9,7 @@ from .errors import LogitCacheError, demand
 
 _LONGEST = 1 << 20
 _CHUNKS = 4096
-_MEMBERS = {
-    "formatVersion", "cacheDigest", "fingerprint", "dataBytes", "chunkBytes", "chunks"}
+_MEMBERS = {"formatVersion", "cacheDigest", "fingerprint", "dataBytes", "chunkBytes", "chunks"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def read_seal(folder: str) -> Seal | None:
     demand(
         found == seal.data_bytes,
         f"{data} has {found} bytes, it was sealed with {seal.data_bytes}: it is cut off or too "
-        "long; fetch or precompute it again")
+        "long; fetch or precompute it again",
+    )
     return seal
 
 
@@ -74,17 +74,28 @@ def _parse(document, path: str) -> Seal:
         return type(document[name]) is int and document[name] > 0
 
     sound = (
-        isinstance(document, dict) and document.keys() == _MEMBERS
-        and type(document["formatVersion"]) is int and document["formatVersion"] == 1
-        and is_count("dataBytes") and is_count("chunkBytes")
-        and is_digest(document["cacheDigest"]) and is_digest(document["fingerprint"])
-        and isinstance(document["chunks"], list) and all(map(is_digest, document["chunks"])))
+        isinstance(document, dict)
+        and document.keys() == _MEMBERS
+        and type(document["formatVersion"]) is int
+        and document["formatVersion"] == 1
+        and is_count("dataBytes")
+        and is_count("chunkBytes")
+        and is_digest(document["cacheDigest"])
+        and is_digest(document["fingerprint"])
+        and isinstance(document["chunks"], list)
+        and all(map(is_digest, document["chunks"]))
+    )
     demand(sound, f"{path} is damaged, or was written by another version")
     data_bytes, chunk_bytes = document["dataBytes"], document["chunkBytes"]
     demand(
         chunk_bytes == chunk_size(data_bytes)
         and len(document["chunks"]) == -(-data_bytes // chunk_bytes),
-        f"{path} is damaged: its chunks do not cover {data_bytes} bytes")
+        f"{path} is damaged: its chunks do not cover {data_bytes} bytes",
+    )
     return Seal(
-        document["cacheDigest"], document["fingerprint"], data_bytes, chunk_bytes,
-        tuple(document["chunks"]))
+        document["cacheDigest"],
+        document["fingerprint"],
+        data_bytes,
+        chunk_bytes,
+        tuple(document["chunks"]),
+    )

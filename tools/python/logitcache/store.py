@@ -30,10 +30,16 @@ class Store:
         self._users = 0
         try:
             self._environment = lmdb.open(
-                folder, map_size=_ROOM if beside_writer else status.st_size, readonly=True,
-                create=False, lock=beside_writer, max_dbs=len(TABLES))
+                folder,
+                map_size=_ROOM if beside_writer else status.st_size,
+                readonly=True,
+                create=False,
+                lock=beside_writer,
+                max_dbs=len(TABLES),
+            )
             self._tables = {
-                name: self._environment.open_db(name.encode(), create=False) for name in TABLES}
+                name: self._environment.open_db(name.encode(), create=False) for name in TABLES
+            }
         except lmdb.NotFoundError:
             self._environment.close()
             raise LogitCacheError(f"{folder} holds no tables: no cache was started in it") from None
@@ -52,7 +58,8 @@ class Store:
             demand(
                 store.beside_writer == beside_writer,
                 f"{folder} was opened in this process while it had a writer, or the reverse: "
-                "close it first")
+                "close it first",
+            )
             store._users += 1
             return store
 
@@ -65,8 +72,7 @@ class Store:
                 del _stores[self._key]
 
     def get(self, table: str, key: bytes, read):
-        """`read(value)` inside a transaction, where value is a view of the map; None without one.
-        """
+        """`read(value)` of a view of the map, inside a transaction; None without a value."""
         with self._begin() as transaction:
             value = transaction.get(key, db=self._tables[table])
             return None if value is None else read(value)
@@ -81,5 +87,6 @@ class Store:
         demand(
             not self.beside_writer or self._process == os.getpid(),
             f"{self.path} was opened beside its writer by another process: open it here, in a "
-            "process that is not a fork of that one")
+            "process that is not a fork of that one",
+        )
         return self._environment.begin(buffers=True)

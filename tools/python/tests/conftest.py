@@ -19,9 +19,22 @@ def precompute(tmp_path_factory):
     def make(data: str, recipe: str, *more: str) -> str:
         folder = str(tmp_path_factory.mktemp("cache") / "made")
         subprocess.run(
-            [program, "precompute", folder, "--data", data, "--teacher", EXAMPLE / "teacher.yaml",
-             "--recipe", EXAMPLE / f"{recipe}.recipe.yaml", *more],
-            check=True, capture_output=True, text=True)
+            [
+                program,
+                "precompute",
+                folder,
+                "--data",
+                data,
+                "--teacher",
+                EXAMPLE / "teacher.yaml",
+                "--recipe",
+                EXAMPLE / f"{recipe}.recipe.yaml",
+                *more,
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         return folder
 
     return make
@@ -37,4 +50,5 @@ def full_rows(precompute):
 def sparse_rows(precompute):
     """Three of ten logits, and features, of three views of 200 pictures."""
     return precompute(
-        "fashion-mnist/train[100:300]", "crop-flip", "--views", "3", "--k", "3", "--features")
+        "fashion-mnist/train[100:300]", "crop-flip", "--views", "3", "--k", "3", "--features"
+    )

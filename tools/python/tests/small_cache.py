@@ -38,39 +38,62 @@ def manifest_document(
 ) -> dict:
     """A manifest; `more` replaces or adds members of `encoding`."""
     encoding = dict(
-        classes=classes, k=k, stepsPerNat=32, largestStepsPerNat=128, tailStepsPerNat=64,
-        temperatures=[1, "3/2", 4], blockRows=block_rows, codec=1, zstdLevel=1)
+        classes=classes,
+        k=k,
+        stepsPerNat=32,
+        largestStepsPerNat=128,
+        tailStepsPerNat=64,
+        temperatures=[1, "3/2", 4],
+        blockRows=block_rows,
+        codec=1,
+        zstdLevel=1,
+    )
     if feature_width is not None:
         encoding["featureWidth"] = feature_width
     return dict(
-        formatVersion=1, seed=7, views=views, teacher={"weights": "tiny"},
+        formatVersion=1,
+        seed=7,
+        views=views,
+        teacher={"weights": "tiny"},
         dataSet=dict(
-            name="toys", fingerprint="ab" * 32, samples=samples,
-            classNames=[f"class {i}" for i in range(classes)]),
+            name="toys",
+            fingerprint="ab" * 32,
+            samples=samples,
+            classNames=[f"class {i}" for i in range(classes)],
+        ),
         recipe=recipe or dict(digest="cd" * 32, content=dict(version=1, operations=[])),
-        encoding=encoding | more, calibration=hashlib.sha256(b"").hexdigest())
+        encoding=encoding | more,
+        calibration=hashlib.sha256(b"").hexdigest(),
+    )
 
 
 def random_columns(manifest: Manifest, rows: int, generator: np.random.Generator) -> Columns:
     """Records as a teacher could have given them, some with far values and labels."""
     encoding = manifest.encoding
     classes, k = encoding.classes, encoding.k
-    logits = np.rint(generator.standard_normal((rows, classes)) * generator.choice([20, 900], (rows, 1)))
+    logits = np.rint(
+        generator.standard_normal((rows, classes)) * generator.choice([20, 900], (rows, 1))
+    )
     order = np.argsort(-logits, axis=1, kind="stable")
-    levels = (logits.max(axis=1, keepdims=True) - np.take_along_axis(logits, order, 1)).astype(np.int64)
-    ranks = np.where(
-        generator.random(rows) < 0.5, 0, generator.integers(0, classes, rows))
+    levels = (logits.max(axis=1, keepdims=True) - np.take_along_axis(logits, order, 1)).astype(
+        np.int64
+    )
+    ranks = np.where(generator.random(rows) < 0.5, 0, generator.integers(0, classes, rows))
     every = np.arange(rows)
     tails = generator.integers(-3000, 3000, (rows, len(encoding.tail_temperatures)))
     norms = None
     if encoding.feature_width is not None:
         norms = np.where(generator.random(rows) < 0.1, 0, generator.integers(16384, 49153, rows))
     return Columns(
-        ids=order[:, :k].astype(np.int32), levels=levels[:, :k].astype(np.int32),
+        ids=order[:, :k].astype(np.int32),
+        levels=levels[:, :k].astype(np.int32),
         largest=generator.integers(-5000, 5000, rows).astype(np.int32),
-        labels=order[every, ranks].astype(np.int32), label_ranks=ranks.astype(np.int32),
-        label_levels=levels[every, ranks].astype(np.int32), tails=tails.astype(np.int32),
-        feature_norms=None if norms is None else norms.astype(np.int32))
+        labels=order[every, ranks].astype(np.int32),
+        label_ranks=ranks.astype(np.int32),
+        label_levels=levels[every, ranks].astype(np.int32),
+        tails=tails.astype(np.int32),
+        feature_norms=None if norms is None else norms.astype(np.int32),
+    )
 
 
 @dataclass
@@ -92,8 +115,11 @@ class SmallCache:
                 columns = random_columns(self.manifest, len(samples), generator)
                 self.columns[view, block] = columns
                 self.contents[view, block] = blocks.encode(
-                    blocks.Block(self.view_digest(view, samples), columns), self.manifest, view,
-                    block)
+                    blocks.Block(self.view_digest(view, samples), columns),
+                    self.manifest,
+                    view,
+                    block,
+                )
 
     def stored(self, key) -> bytes:
         """The payload of a block's value."""
@@ -106,10 +132,16 @@ class SmallCache:
         rows = self.columns[key].rows
         statistic = struct.pack("<dd", 0, 0) + variable(0) + variable(1) + variable(rows)
         certificate = variable(rows) * 2 + statistic * (
-            1 + 4 * len(self.manifest.encoding.temperatures))
+            1 + 4 * len(self.manifest.encoding.temperatures)
+        )
         planes = b"\1\0" + variable(len(content)) + variable(stored_bytes)
-        return struct.pack("<III", rows, len(content), stored_bytes) + hashlib.sha256(
-            content).digest() + content[40:72] + planes + certificate
+        return (
+            struct.pack("<III", rows, len(content), stored_bytes)
+            + hashlib.sha256(content).digest()
+            + content[40:72]
+            + planes
+            + certificate
+        )
 
     def class_sums(self) -> dict[bytes, bytes]:
         width = self.manifest.encoding.feature_width
@@ -118,13 +150,19 @@ class SmallCache:
         labels = np.concatenate([columns.labels for columns in self.columns.values()])
         return {
             b"classSums" + struct.pack(">I", label): struct.pack(
-                f"<Q{width}q", np.sum(labels == label), *[(-1) ** i * int(label) << i for i in range(width)])
-            for label in np.unique(labels).tolist()}
+                f"<Q{width}q",
+                np.sum(labels == label),
+                *[(-1) ** i * int(label) << i for i in range(width)],
+            )
+            for label in np.unique(labels).tolist()
+        }
 
     def cache_digest(self) -> str:
         builder = hashlib.sha256(
-            b"logitcache 1\n" + bytes.fromhex(self.manifest.fingerprint)
-            + struct.pack("<Q", len(self.contents)))
+            b"logitcache 1\n"
+            + bytes.fromhex(self.manifest.fingerprint)
+            + struct.pack("<Q", len(self.contents))
+        )
         for key, content in sorted(self.contents.items()):
             builder.update(struct.pack("<III", *key, self.columns[key].rows))
             builder.update(hashlib.sha256(content).digest())
@@ -140,8 +178,15 @@ class SmallCache:
         folder = os.fspath(folder)
         os.makedirs(folder, exist_ok=True)
         digest = self.cache_digest()
-        tables = {"blocks": {}, "index": {}, "meta": {
-            b"manifest": canonical_json(self.document), b"calibration": b"", **self.class_sums()}}
+        tables = {
+            "blocks": {},
+            "index": {},
+            "meta": {
+                b"manifest": canonical_json(self.document),
+                b"calibration": b"",
+                **self.class_sums(),
+            },
+        }
         for key in self.contents:
             if key not in missing:
                 name, stored = struct.pack(">II", *key), self.stored(key)
@@ -168,10 +213,15 @@ def write_seal(folder: str, digest: str, fingerprint: str) -> None:
     with open(os.path.join(folder, "data.mdb"), "rb") as file:
         data = file.read()
     size = chunk_size(len(data))
-    chunks = [hashlib.sha256(data[i:i + size]).hexdigest() for i in range(0, len(data), size)]
+    chunks = [hashlib.sha256(data[i : i + size]).hexdigest() for i in range(0, len(data), size)]
     seal = dict(
-        formatVersion=1, cacheDigest=digest, fingerprint=fingerprint, dataBytes=len(data),
-        chunkBytes=size, chunks=chunks)
+        formatVersion=1,
+        cacheDigest=digest,
+        fingerprint=fingerprint,
+        dataBytes=len(data),
+        chunkBytes=size,
+        chunks=chunks,
+    )
     with open(os.path.join(folder, "seal.json"), "wb") as file:
         file.write(canonical_json(seal) + b"\n")
 

@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
+from small_cache import SmallCache, manifest_document, sealed_value
 
 from logitcache import LogitCacheError, blocks
 from logitcache.manifest import parse_manifest
-from small_cache import SmallCache, manifest_document
 
 FORMAT = (pathlib.Path(__file__).parents[3] / "docs/FORMAT.md").read_text()
 
@@ -55,9 +55,21 @@ def test_every_flipped_bit_gives_another_block_or_is_refused(feature_width):
                 continue
             if blocks.encode(found, manifest, 1, 1) == damaged:
                 same = found.view_digest == right.view_digest and all(
-                    np.array_equal(a, b) for a, b in zip(
-                        vars(found.columns).values(), vars(right.columns).values()))
+                    np.array_equal(a, b)
+                    for a, b in zip(vars(found.columns).values(), vars(right.columns).values())
+                )
                 assert not same, (place, bit)
+
+
+def test_every_flipped_bit_of_a_stored_value_is_found():
+    small = SmallCache(manifest_document())
+    value = sealed_value(small.stored((0, 0)))
+    assert blocks.unpack(value, small.manifest, "it") == small.contents[0, 0]
+    for place in range(8 * len(value)):
+        damaged = bytearray(value)
+        damaged[place // 8] ^= 1 << place % 8
+        with pytest.raises(LogitCacheError):
+            blocks.unpack(damaged, small.manifest, "it")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -70,7 +82,7 @@ def test_no_bytes_make_the_decoder_fail_otherwise(seed):
         for _ in range(chosen.randrange(1, 6)):
             damaged[chosen.randrange(72, len(content))] = chosen.randrange(256)
         if chosen.random() < 0.3:
-            damaged = damaged[:chosen.randrange(len(content))]
+            damaged = damaged[: chosen.randrange(len(content))]
         if chosen.random() < 0.3:
             damaged += chosen.randbytes(chosen.randrange(20))
         try:

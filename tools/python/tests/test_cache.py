@@ -11,11 +11,11 @@ import lmdb
 import numpy as np
 import pytest
 import zstandard
+from small_cache import SmallCache, edit_json, manifest_document, write_seal
 
 import logitcache
 from logitcache import LogitCacheError, blocks
 from logitcache.canonical import canonical_json
-from small_cache import SmallCache, edit_json, manifest_document, write_seal
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def refusal(path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("classes, k", [(1, 1), (2, 1), (7, 3), (7, 7), (256, 5), (257, 5), (70000, 2)])
+@pytest.mark.parametrize(
+    "classes, k", [(1, 1), (2, 1), (7, 3), (7, 7), (256, 5), (257, 5), (70000, 2)]
+)
 @pytest.mark.parametrize("feature_width", [None, 3])
 def test_records_come_back(tmp_path, classes, k, feature_width):
     small = SmallCache(manifest_document(classes, k, feature_width=feature_width), seed=classes)
@@ -102,8 +104,11 @@ def test_a_reader_keeps_writers_away_or_reads_beside_one(tmp_path, small):
     try:
         program = "import logitcache, sys; print(logitcache.open(sys.argv[1]).verify().blocks)"
         found = subprocess.run(
-            [sys.executable, "-c", program, path], capture_output=True, text=True,
-            env=os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(logitcache.__file__))})
+            [sys.executable, "-c", program, path],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(logitcache.__file__))},
+        )
         assert found.stdout == "6\n", found.stderr
     finally:
         writer.close()
@@ -118,24 +123,27 @@ def test_what_is_no_cache_is_refused(tmp_path):
     assert "is not one of LMDB's" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("change, reason", [
-    (lambda d: d.update(formatVersion=2), "format version 2 is not known"),
-    (lambda d: d.update(extra=1), "unknown members extra"),
-    (lambda d: d.pop("seed"), "lacks seed"),
-    (lambda d: d.update(seed=True), "seed is not of the right type"),
-    (lambda d: d.update(seed=-1), "is not below 2^63"),
-    (lambda d: d.update(views=0), "0 views"),
-    (lambda d: d.update(calibration="12"), "calibration is not a digest"),
-    (lambda d: d["dataSet"].update(samples=2**41), "cannot be cached"),
-    (lambda d: d["dataSet"]["classNames"].pop(), "6 class names for 7 classes"),
-    (lambda d: d["encoding"].update(k=8), "encoding.k is 8, it must be in 1...7"),
-    (lambda d: d["encoding"].update(codec=99), "encoding.codec is 99"),
-    (lambda d: d["encoding"].update(temperatures=["2/4"]), "is not a temperature"),
-    (lambda d: d["encoding"].update(temperatures=["2"]), "is not a temperature"),
-    (lambda d: d["encoding"].update(temperatures=[2, 1]), "not ascending"),
-    (lambda d: d["encoding"].update(temperatures=["1/5"]), "below 1/4"),
-    (lambda d: d["encoding"].update(largestStepsPerNat=16), "it must be in 32...256"),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda d: d.update(formatVersion=2), "format version 2 is not known"),
+        (lambda d: d.update(extra=1), "unknown members extra"),
+        (lambda d: d.pop("seed"), "lacks seed"),
+        (lambda d: d.update(seed=True), "seed is not of the right type"),
+        (lambda d: d.update(seed=-1), "is not below 2^63"),
+        (lambda d: d.update(views=0), "0 views"),
+        (lambda d: d.update(calibration="12"), "calibration is not a digest"),
+        (lambda d: d["dataSet"].update(samples=2**41), "cannot be cached"),
+        (lambda d: d["dataSet"]["classNames"].pop(), "6 class names for 7 classes"),
+        (lambda d: d["encoding"].update(k=8), "encoding.k is 8, it must be in 1...7"),
+        (lambda d: d["encoding"].update(codec=99), "encoding.codec is 99"),
+        (lambda d: d["encoding"].update(temperatures=["2/4"]), "is not a temperature"),
+        (lambda d: d["encoding"].update(temperatures=["2"]), "is not a temperature"),
+        (lambda d: d["encoding"].update(temperatures=[2, 1]), "not ascending"),
+        (lambda d: d["encoding"].update(temperatures=["1/5"]), "below 1/4"),
+        (lambda d: d["encoding"].update(largestStepsPerNat=16), "it must be in 32...256"),
+    ],
+)
 def test_a_manifest_that_is_out_of_range_is_refused(tmp_path, small, change, reason):
     document = manifest_document()
     change(document)
@@ -146,11 +154,19 @@ def test_a_manifest_that_is_out_of_range_is_refused(tmp_path, small, change, rea
     assert reason in refusal(small.write(tmp_path, change=replace))
 
 
-@pytest.mark.parametrize("text, reason", [
-    (b"{", "damaged"), (b'{"a": 1}', "not canonical"), (b'{"b":1,"a":1}', "not canonical"),
-    (b'{"a":1,"a":1}', "not canonical"), (b'{"a":1.0}', "not an integer"), (b"\xff", "damaged"),
-    (b"[" * 100000, "damaged"), (b"9", "format version None"),
-])
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (b"{", "damaged"),
+        (b'{"a": 1}', "not canonical"),
+        (b'{"b":1,"a":1}', "not canonical"),
+        (b'{"a":1,"a":1}', "not canonical"),
+        (b'{"a":1.0}', "not an integer"),
+        (b"\xff", "damaged"),
+        (b"[" * 100000, "damaged"),
+        (b"9", "format version None"),
+    ],
+)
 def test_a_manifest_that_is_not_canonical_is_refused(tmp_path, small, text, reason):
     def replace(tables):
         tables["meta"][b"manifest"] = text
@@ -161,38 +177,52 @@ def test_a_manifest_that_is_not_canonical_is_refused(tmp_path, small, text, reas
 KEY = struct.pack(">II", 0, 1)
 
 
-@pytest.mark.parametrize("change, reason", [
-    (lambda t: t["meta"].pop(b"manifest"), "holds no manifest"),
-    (lambda t: t["meta"].pop(b"calibration"), "the calibration is missing"),
-    (lambda t: t["meta"].update({b"calibration": b"x"}), "calibration is not the manifest's"),
-    (lambda t: t["meta"].pop(b"seal"), "belongs to another data.mdb"),
-    (lambda t: t["meta"].update({b"seal": b"1" * 32}), "belongs to another data.mdb"),
-    (lambda t: t["meta"].update({b"classSums\0\0\0\1": b"1"}), "feature sums that its manifest"),
-    (lambda t: t["blocks"].pop(KEY), "only one of the tables"),
-    (lambda t: t["index"].pop(KEY), "only one of the tables"),
-    (lambda t: (t["blocks"].pop(KEY), t["index"].pop(KEY)), "is missing from the sealed cache"),
-    (lambda t: t["blocks"].update({b"12345678": b"1"}), "table 'blocks' holds 1 foreign keys"),
-    (lambda t: t["blocks"].update({b"1": b"1"}), "table 'blocks' holds 1 foreign keys"),
-    (lambda t: t["index"].update({KEY: t["index"][KEY] + b"1"}), "1 bytes follow its end"),
-    (lambda t: t["index"].update({KEY: t["index"][KEY][:-1]}), "it ends too early"),
-    (lambda t: t["index"].update({KEY: t["index"][struct.pack(">II", 1, 1)]}), "has another"),
-    (lambda t: t["blocks"].update({KEY: t["blocks"][struct.pack(">II", 1, 1)]}), "its header"),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda t: t["meta"].pop(b"manifest"), "holds no manifest"),
+        (lambda t: t["meta"].pop(b"calibration"), "the calibration is missing"),
+        (lambda t: t["meta"].update({b"calibration": b"x"}), "calibration is not the manifest's"),
+        (lambda t: t["meta"].pop(b"seal"), "belongs to another data.mdb"),
+        (lambda t: t["meta"].update({b"seal": b"1" * 32}), "belongs to another data.mdb"),
+        (
+            lambda t: t["meta"].update({b"classSums\0\0\0\1": b"1"}),
+            "feature sums that its manifest",
+        ),
+        (lambda t: t["blocks"].pop(KEY), "only one of the tables"),
+        (lambda t: t["index"].pop(KEY), "only one of the tables"),
+        (lambda t: (t["blocks"].pop(KEY), t["index"].pop(KEY)), "is missing from the sealed cache"),
+        (lambda t: t["blocks"].update({b"12345678": b"1"}), "table 'blocks' holds 1 foreign keys"),
+        (lambda t: t["blocks"].update({b"1": b"1"}), "table 'blocks' holds 1 foreign keys"),
+        (lambda t: t["index"].update({KEY: t["index"][KEY] + b"1"}), "1 bytes follow its end"),
+        (lambda t: t["index"].update({KEY: t["index"][KEY][:-1]}), "it ends too early"),
+        (lambda t: t["index"].update({KEY: t["index"][struct.pack(">II", 1, 1)]}), "has another"),
+        (lambda t: t["blocks"].update({KEY: t["blocks"][struct.pack(">II", 1, 1)]}), "its header"),
+    ],
+)
 def test_tables_that_do_not_fit_are_refused(tmp_path, small, change, reason):
     assert reason in refusal(small.write(tmp_path, change=change))
 
 
-@pytest.mark.parametrize("payload, reason", [
-    (lambda c: b"", "its length is missing"),
-    (lambda c: struct.pack("<I", 2**31) + zstandard.compress(c), "it claims 2147483648 bytes"),
-    (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c + b"1"), "its frame claims"),
-    (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c) + b"1", "damaged"),
-    (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c)[:-1], "damaged"),
-    (lambda c: struct.pack("<I", len(c)) + c, "damaged"),
-    (lambda c: struct.pack("<I", len(c)) + zstandard.ZstdCompressor(
-        write_content_size=False).compress(c), "damaged"),
-    (lambda c: struct.pack("<I", 8) + b"\x50\x2a\x4d\x18\x08\0\0\0" + b"12345678", "damaged"),
-])
+@pytest.mark.parametrize(
+    "payload, reason",
+    [
+        (lambda c: b"", "its length is missing"),
+        (lambda c: struct.pack("<I", 2**31) + zstandard.compress(c), "it claims 2147483648 bytes"),
+        (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c + b"1"), "its frame claims"),
+        (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c) + b"1", "damaged"),
+        (lambda c: struct.pack("<I", len(c)) + zstandard.compress(c)[:-1], "damaged"),
+        (lambda c: struct.pack("<I", len(c)) + c, "damaged"),
+        (
+            lambda c: (
+                struct.pack("<I", len(c))
+                + zstandard.ZstdCompressor(write_content_size=False).compress(c)
+            ),
+            "damaged",
+        ),
+        (lambda c: struct.pack("<I", 8) + b"\x50\x2a\x4d\x18\x08\0\0\0" + b"12345678", "damaged"),
+    ],
+)
 def test_frames_that_lie_are_refused(tmp_path, small, payload, reason):
     def replace(tables):
         tables["blocks"][KEY] = payload(small.contents[0, 1])
@@ -208,19 +238,23 @@ def test_feature_sums_must_count_the_labels(tmp_path):
         tables["meta"][b"classSums" + struct.pack(">I", label)] = struct.pack("<Qq", 20, 1)
 
     assert f"the feature sums of class {label} hold 20 records" in refusal(
-        small.write(tmp_path, change=replace))
+        small.write(tmp_path, change=replace)
+    )
 
 
-@pytest.mark.parametrize("change, reason", [
-    (lambda d: d.update(dataBytes=d["dataBytes"] - 1), "it was sealed with"),
-    (lambda d: d.update(chunkBytes=1 << 21), "its chunks do not cover"),
-    (lambda d: d.update(chunks=[]), "its chunks do not cover"),
-    (lambda d: d.update(fingerprint="00" * 32), "belongs to another data.mdb"),
-    (lambda d: d.update(cacheDigest="00" * 32), "belongs to another data.mdb"),
-    (lambda d: d.update(cacheDigest="00"), "another version"),
-    (lambda d: d.update(formatVersion=2), "another version"),
-    (lambda d: d.update(chunks=["00" * 32]), "bytes 0..<"),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda d: d.update(dataBytes=d["dataBytes"] - 1), "it was sealed with"),
+        (lambda d: d.update(chunkBytes=1 << 21), "its chunks do not cover"),
+        (lambda d: d.update(chunks=[]), "its chunks do not cover"),
+        (lambda d: d.update(fingerprint="00" * 32), "belongs to another data.mdb"),
+        (lambda d: d.update(cacheDigest="00" * 32), "belongs to another data.mdb"),
+        (lambda d: d.update(cacheDigest="00"), "another version"),
+        (lambda d: d.update(formatVersion=2), "another version"),
+        (lambda d: d.update(chunks=["00" * 32]), "bytes 0..<"),
+    ],
+)
 def test_a_seal_that_does_not_fit_is_refused(tmp_path, small, change, reason):
     path = small.write(tmp_path)
     edit_json(path + "/seal.json", change)
@@ -291,18 +325,23 @@ def test_every_truncation_is_refused(tmp_path, small):
 
 def pages_of(data: bytes, flag: int) -> list[int]:
     return [
-        p for p in range(2, len(data) // 4096)
-        if struct.unpack_from("<QHH", data, p * 4096) == (p, 0, flag)]
+        p
+        for p in range(2, len(data) // 4096)
+        if struct.unpack_from("<QHH", data, p * 4096) == (p, 0, flag)
+    ]
 
 
-@pytest.mark.parametrize("flag, offset, layout, value, reason", [
-    (2, 0, "<Q", 999, "has the header of another page"),
-    (2, 10, "<H", 1, "has the header of another page"),
-    (2, 12, "<H", 65534, "has free space"),
-    (2, 14, "<H", 8192, "has free space"),
-    (2, 12, "<H", 16, "has only 0 entries"),
-    (2, 16, "<H", 4094, "has a malformed entry"),
-])
+@pytest.mark.parametrize(
+    "flag, offset, layout, value, reason",
+    [
+        (2, 0, "<Q", 999, "has the header of another page"),
+        (2, 10, "<H", 1, "has the header of another page"),
+        (2, 12, "<H", 65534, "has free space"),
+        (2, 14, "<H", 8192, "has free space"),
+        (2, 12, "<H", 16, "has only 0 entries"),
+        (2, 16, "<H", 4094, "has a malformed entry"),
+    ],
+)
 def test_a_damaged_page_is_named(tmp_path, small, flag, offset, layout, value, reason):
     path = small.write(tmp_path, seal=False)
     data = bytearray((tmp_path / "data.mdb").read_bytes())

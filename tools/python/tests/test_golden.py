@@ -4,9 +4,9 @@ import json
 import pathlib
 
 import pytest
+from small_cache import SmallCache, manifest_document
 
 import logitcache
-from small_cache import SmallCache, manifest_document
 
 FOLDERS = sorted((pathlib.Path(__file__).parents[3] / "Tests/Golden/v1").glob("*/expected.json"))
 

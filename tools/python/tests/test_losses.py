@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import vectors  # noqa: E402
+
 from logitcache import LogitCacheError  # noqa: E402
 from logitcache.torch import dist, kd, mse, pld  # noqa: E402
 
@@ -28,22 +29,28 @@ def evaluate(case, student, teacher):
     if loss in ("pld", "trunc_pld"):
         return pld(student, teacher, temperature, tail or "drop")
     return dist(
-        student, teacher, temperature, params["beta"], params["gamma"], params["eps"],
-        params.get("tau_squared", True))
+        student,
+        teacher,
+        temperature,
+        params["beta"],
+        params["gamma"],
+        params["eps"],
+        params.get("tau_squared", True),
+    )
 
 
 @pytest.mark.parametrize("precision", ["f64", "f32"])
 @pytest.mark.parametrize(
-    "loss", ["kd", "kd_limit", "mse", "pld", "dist", "trunc_kd", "trunc_mse", "trunc_pld",
-             "trunc_dist"])
+    "loss",
+    ["kd", "kd_limit", "mse", "pld", "dist", "trunc_kd", "trunc_mse", "trunc_pld", "trunc_dist"],
+)
 def test_losses_and_gradients_are_the_expected_ones(loss, precision):
     dtype = torch.float64 if precision == "f64" else torch.float32
     checked = 0
     for case in vectors.cases(loss):
         if case["params"].get("tail", "drop") not in OFFERED:
             continue
-        teacher = vectors.teacher(case).map(
-            lambda t: t.to(dtype) if t.is_floating_point() else t)
+        teacher = vectors.teacher(case).map(lambda t: t.to(dtype) if t.is_floating_point() else t)
         student = vectors.logits(case, "student").to(dtype).requires_grad_()
         value = evaluate(case, student, teacher)
         value.backward()
@@ -68,13 +75,15 @@ def test_gradients_scale_with_what_follows_the_loss(seed):
     case = vectors.cases("trunc_pld")[seed]
     teacher = vectors.teacher(case)
     student = vectors.logits(case, "student").requires_grad_()
-    once, = torch.autograd.grad(pld(student, teacher), student)
-    thrice, = torch.autograd.grad(3 * pld(student, teacher), student)
+    (once,) = torch.autograd.grad(pld(student, teacher), student)
+    (thrice,) = torch.autograd.grad(3 * pld(student, teacher), student)
     assert torch.allclose(thrice, 3 * once, rtol=1e-14)
 
 
 def test_what_a_record_does_not_hold_is_refused():
-    case = next(c for c in vectors.cases("trunc_kd") if c["params"]["k"] < c["params"]["num_classes"])
+    case = next(
+        c for c in vectors.cases("trunc_kd") if c["params"]["k"] < c["params"]["num_classes"]
+    )
     teacher = vectors.teacher(case)
     student = vectors.logits(case, "student")
     with pytest.raises(LogitCacheError, match="keeps tail masses at the temperatures 4, not at 3"):
@@ -96,4 +105,4 @@ def test_a_batch_moves_and_joins():
     for field in dataclasses.fields(batch):
         value = getattr(batch, field.name)
         if isinstance(value, torch.Tensor):
-            assert torch.equal(getattr(joined, field.name)[:len(batch)], value)
+            assert torch.equal(getattr(joined, field.name)[: len(batch)], value)

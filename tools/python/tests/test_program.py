@@ -13,8 +13,10 @@ import logitcache
 from logitcache.views import check_views, matching_renderer, open_data_set
 
 
-@pytest.mark.parametrize("which, data", [
-    ("full_rows", "fashion-mnist/train[0:1024]"), ("sparse_rows", "fashion-mnist/train[100:300]")])
+@pytest.mark.parametrize(
+    "which, data",
+    [("full_rows", "fashion-mnist/train[0:1024]"), ("sparse_rows", "fashion-mnist/train[100:300]")],
+)
 def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, data, request):
     with logitcache.open(request.getfixturevalue(which)) as cache:
         report = cache.verify()
@@ -31,8 +33,11 @@ def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, dat
 
 def inspect(cache: str, *more: str) -> str:
     return subprocess.run(
-        [os.environ["LOGITCACHE_PROGRAM"], "inspect", cache, *more], check=True,
-        capture_output=True, text=True).stdout
+        [os.environ["LOGITCACHE_PROGRAM"], "inspect", cache, *more],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 def test_what_the_program_shows_of_a_cache_is_what_is_read(sparse_rows):
@@ -45,8 +50,10 @@ def test_what_the_program_shows_of_a_cache_is_what_is_read(sparse_rows):
         for errors in shown["certificate"]["atTemperature"]:
             mine = certificate.at_temperature[Fraction(errors["temperature"])]
             for name, field in [
-                ("totalVariation", "total_variation"), ("kdGradientError", "kd_gradient_error"),
-                ("pldDroppedWeight", "pld_dropped_weight"), ("distAngle", "dist_angle"),
+                ("totalVariation", "total_variation"),
+                ("kdGradientError", "kd_gradient_error"),
+                ("pldDroppedWeight", "pld_dropped_weight"),
+                ("distAngle", "dist_angle"),
             ]:
                 assert errors[name]["mean"] == mine[field].mean
                 assert errors[name]["max"] == mine[field].largest

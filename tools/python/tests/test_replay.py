@@ -7,13 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from small_cache import SmallCache, manifest_document  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
-import logitcache  # noqa: E402
 from logitcache import LogitCacheError  # noqa: E402
 from logitcache.torch import EpochSampler, ReplayDataset, collate, dist, kd, mse, pld  # noqa: E402
 from logitcache.views import DataSet, Recipe, Renderer, open_data_set  # noqa: E402
-from small_cache import SmallCache, manifest_document  # noqa: E402
 
 SLICE = functools.partial(open_data_set, "fashion-mnist/train[0:1024]")
 
@@ -28,14 +27,13 @@ def write_cache(folder) -> str:
     """A small cache of `pictures` whose labels and views are the right ones."""
     data = pictures()
     recipe = Recipe({"version": 1, "operations": [{"op": "flip"}, {"op": "mixup"}]})
-    document = manifest_document(
-        k=7, recipe=dict(digest=recipe.digest, content=recipe.canonical))
+    document = manifest_document(k=7, recipe=dict(digest=recipe.digest, content=recipe.canonical))
     document["dataSet"]["fingerprint"] = data.fingerprint
     renderer = Renderer(data, recipe, document["seed"])
     small = SmallCache(document, view_digest=lambda view, samples: renderer.digest(samples, view))
     for (view, block), columns in small.columns.items():
         samples = small.manifest.block_samples(block)
-        relabel(small, (view, block), columns, data.labels[samples.start:samples.stop])
+        relabel(small, (view, block), columns, data.labels[samples.start : samples.stop])
     return small.write(folder)
 
 
@@ -43,13 +41,19 @@ def relabel(small, key, columns, labels):
     from logitcache import blocks
 
     ranks = np.argmax(columns.ids == labels[:, None], axis=1)
-    changed = type(columns)(**vars(columns) | dict(
-        labels=labels, label_ranks=ranks.astype(np.int32),
-        label_levels=columns.levels[np.arange(len(labels)), ranks]))
+    changed = type(columns)(
+        **vars(columns)
+        | dict(
+            labels=labels,
+            label_ranks=ranks.astype(np.int32),
+            label_levels=columns.levels[np.arange(len(labels)), ranks],
+        )
+    )
     view, samples = key[0], small.manifest.block_samples(key[1])
     small.columns[key] = changed
     small.contents[key] = blocks.encode(
-        blocks.Block(small.view_digest(view, samples), changed), small.manifest, *key)
+        blocks.Block(small.view_digest(view, samples), changed), small.manifest, *key
+    )
 
 
 @pytest.fixture
@@ -78,8 +82,12 @@ def test_items_are_the_views_and_records_of_the_cache(data):
 def test_workers_give_what_the_process_itself_gives(data, context):
     sampler = EpochSampler(data, batch=4, seed=5)
     loader = DataLoader(
-        data, batch_sampler=sampler, collate_fn=collate, num_workers=2 if context else 0,
-        multiprocessing_context=context)
+        data,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=2 if context else 0,
+        multiprocessing_context=context,
+    )
     found = list(loader)
     assert sorted(s for batch in found for s in batch.samples.tolist()) == list(range(10))
     for batch, indices in zip(found, sampler):
@@ -107,13 +115,24 @@ def test_other_data_is_refused(data):
 
 def small_student() -> torch.nn.Module:
     return torch.nn.Sequential(
-        torch.nn.Conv2d(1, 8, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 16, 3, stride=2),
-        torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 6 * 6, 10))
+        torch.nn.Conv2d(1, 8, 3, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 16, 3, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16 * 6 * 6, 10),
+    )
 
 
-@pytest.mark.parametrize("name, loss, rate", [
-    ("kd", lambda s, t: kd(s, t, 4), 2e-3), ("dist", lambda s, t: dist(s, t, 4), 2e-3),
-    ("pld", pld, 2e-3), ("mse", mse, 2e-3)])
+@pytest.mark.parametrize(
+    "name, loss, rate",
+    [
+        ("kd", lambda s, t: kd(s, t, 4), 2e-3),
+        ("dist", lambda s, t: dist(s, t, 4), 2e-3),
+        ("pld", pld, 2e-3),
+        ("mse", mse, 2e-3),
+    ],
+)
 def test_an_epoch_of_a_small_student_learns(full_rows, name, loss, rate):
     torch.manual_seed(1)
     torch.set_num_threads(1)
@@ -136,7 +155,11 @@ def test_truncated_records_serve_the_losses_that_they_cover(sparse_rows):
     data = functools.partial(open_data_set, "fashion-mnist/train[100:300]")
     batch = ReplayDataset(sparse_rows, data).__getitems__(range(64))
     logits = torch.zeros(64, 10, requires_grad=True)
-    for value in [kd(logits, batch.teacher, 2), dist(logits, batch.teacher, 4), pld(logits, batch.teacher)]:
+    for value in [
+        kd(logits, batch.teacher, 2),
+        dist(logits, batch.teacher, 4),
+        pld(logits, batch.teacher),
+    ]:
         value.backward()
         assert logits.grad.isfinite().all()
     with pytest.raises(LogitCacheError, match="1, 2, 4, not at 3"):

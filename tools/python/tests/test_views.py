@@ -7,14 +7,21 @@ import struct
 
 import numpy as np
 import pytest
+from small_cache import SmallCache, manifest_document
 
 import logitcache
 from logitcache import LogitCacheError
 from logitcache.views import (
-    DataSet, Recipe, Renderer, check_views, matching_renderer, open_data_set, read_idx)
+    DataSet,
+    Recipe,
+    Renderer,
+    check_views,
+    matching_renderer,
+    open_data_set,
+    read_idx,
+)
 from logitcache.views.operations import root, sine_and_cosine, tangent
 from logitcache.views.philox import philox
-from small_cache import SmallCache, manifest_document
 
 ROOT = pathlib.Path(__file__).parents[3]
 GOLDEN = sorted((ROOT / "Tests/ViewsTests/Golden").glob("*.json"))
@@ -24,7 +31,11 @@ def pictures(height, width, channels, count):
     """The test images that Tests/ViewsTests/Golden/README.md describes."""
     i = np.arange(height * width * channels, dtype=np.uint64)
     s = np.arange(count, dtype=np.uint64)[:, None]
-    mixed = i * i * np.uint64(40503) + i * np.uint64(2654435761) + s * np.uint64(97643) * (i + np.uint64(7))
+    mixed = (
+        i * i * np.uint64(40503)
+        + i * np.uint64(2654435761)
+        + s * np.uint64(97643) * (i + np.uint64(7))
+    )
     pixels = (mixed >> np.uint64(16)).astype(np.uint8).reshape(count, height, width, channels)
     return DataSet("pictures", pixels, np.arange(count) % 3, ["a", "b", "c"])
 
@@ -50,26 +61,44 @@ def test_views_equal_the_golden_ones(path):
 
 
 def test_there_are_golden_views_of_every_operation():
-    used = {op["op"] for path in GOLDEN for op in json.loads(path.read_text())["recipe"]["operations"]}
+    used = {
+        op["op"] for path in GOLDEN for op in json.loads(path.read_text())["recipe"]["operations"]
+    }
     assert used == {
-        "pad-crop", "flip", "affine", "brightness", "contrast", "erase", "mixup", "cutmix"}
+        "pad-crop",
+        "flip",
+        "affine",
+        "brightness",
+        "contrast",
+        "erase",
+        "mixup",
+        "cutmix",
+    }
 
 
-@pytest.mark.parametrize("counter, key, words", [
-    # Known answers of Random123, kat_vectors, philox4x32 10.
-    ([0] * 4, (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ([0xFFFFFFFF] * 4, (0xFFFFFFFF,) * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ([0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], (0xA4093822, 0x299F31D0),
-     "d16cfe09 94fdcceb 5001e420 24126ea1"),
-])
+@pytest.mark.parametrize(
+    "counter, key, words",
+    [
+        # Known answers of Random123, kat_vectors, philox4x32 10.
+        ([0] * 4, (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([0xFFFFFFFF] * 4, (0xFFFFFFFF,) * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            (0xA4093822, 0x299F31D0),
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
 def test_random_words_are_those_of_random123(counter, key, words):
     found = philox(np.array([counter, counter], np.uint64), key)
     assert [" ".join(f"{int(w):08x}" for w in row) for row in found] == [words, words]
 
 
 def test_whole_square_roots_are_exact():
-    edges = np.array([n * n + d for n in (1, 2, 3, 2**15, 2**30 - 1, 2**30, 1518500249)
-                      for d in (-1, 0, 1)] + [0, 2**60, 2**61 - 1])
+    edges = np.array(
+        [n * n + d for n in (1, 2, 3, 2**15, 2**30 - 1, 2**30, 1518500249) for d in (-1, 0, 1)]
+        + [0, 2**60, 2**61 - 1]
+    )
     assert [int(r) for r in root(edges)] == [int(__import__("math").isqrt(int(v))) for v in edges]
 
 
@@ -83,23 +112,32 @@ def test_sines_and_tangents_are_close_to_the_true_ones():
     assert np.abs(tangent(small) / 65536 - np.tan(small * (2 * np.pi / 2**32))).max() < 2e-5
 
 
-@pytest.mark.parametrize("recipe, reason", [
-    ([], "must have the members"),
-    ({"version": 2, "operations": []}, "only 1 is known"),
-    ({"version": True, "operations": []}, "only 1 is known"),
-    ({"version": 1, "operations": [{"op": "blur"}]}, "unknown operation 'blur'"),
-    ({"version": 1, "operations": [{"op": "flip", "often": 1}]}, "unknown parameters often"),
-    ({"version": 1, "operations": [{"op": "pad-crop"}]}, "pad is missing"),
-    ({"version": 1, "operations": [{"op": "pad-crop", "pad": 0.5}]}, "pad must be an integer"),
-    ({"version": 1, "operations": [{"op": "flip", "probability": 2}]}, "from 0 to 1"),
-    ({"version": 1, "operations": [{"op": "flip", "probability": "65537/65536"}]}, "from 0 to 1"),
-    ({"version": 1, "operations": [{"op": "flip", "probability": "-1/65536"}]}, "from 0 to 1"),
-    ({"version": 1, "operations": [{"op": "flip", "probability": float("nan")}]}, "from 0 to 1"),
-    ({"version": 1, "operations": [{"op": "affine", "scale": [2, 1]}]}, "least value first"),
-    ({"version": 1, "operations": [{"op": "affine", "scale": 2}]}, "a list of two numbers"),
-    ({"version": 1, "operations": [{"op": "mixup"}, {"op": "flip"}]}, "must be the last one"),
-    ({"version": 1, "operations": [{"op": "flip"}] * 65}, "at most 64"),
-])
+@pytest.mark.parametrize(
+    "recipe, reason",
+    [
+        ([], "must have the members"),
+        ({"version": 2, "operations": []}, "only 1 is known"),
+        ({"version": True, "operations": []}, "only 1 is known"),
+        ({"version": 1, "operations": [{"op": "blur"}]}, "unknown operation 'blur'"),
+        ({"version": 1, "operations": [{"op": "flip", "often": 1}]}, "unknown parameters often"),
+        ({"version": 1, "operations": [{"op": "pad-crop"}]}, "pad is missing"),
+        ({"version": 1, "operations": [{"op": "pad-crop", "pad": 0.5}]}, "pad must be an integer"),
+        ({"version": 1, "operations": [{"op": "flip", "probability": 2}]}, "from 0 to 1"),
+        (
+            {"version": 1, "operations": [{"op": "flip", "probability": "65537/65536"}]},
+            "from 0 to 1",
+        ),
+        ({"version": 1, "operations": [{"op": "flip", "probability": "-1/65536"}]}, "from 0 to 1"),
+        (
+            {"version": 1, "operations": [{"op": "flip", "probability": float("nan")}]},
+            "from 0 to 1",
+        ),
+        ({"version": 1, "operations": [{"op": "affine", "scale": [2, 1]}]}, "least value first"),
+        ({"version": 1, "operations": [{"op": "affine", "scale": 2}]}, "a list of two numbers"),
+        ({"version": 1, "operations": [{"op": "mixup"}, {"op": "flip"}]}, "must be the last one"),
+        ({"version": 1, "operations": [{"op": "flip"}] * 65}, "at most 64"),
+    ],
+)
 def test_what_is_no_recipe_is_refused(recipe, reason):
     with pytest.raises(LogitCacheError, match=reason):
         Recipe(recipe)
@@ -127,14 +165,17 @@ def test_features_pass_through():
         Renderer(data, Recipe({"version": 1, "operations": [{"op": "flip"}]}), 1)
 
 
-@pytest.mark.parametrize("elements, labels, names, reason", [
-    (np.zeros((2, 3, 3), np.float64), [0, 0], "a", "must hold uint8"),
-    (np.zeros((0, 3, 3), np.uint8), [], "a", "no samples"),
-    (np.zeros((2, 3, 3), np.uint8), [0], "a", "2 samples and labels"),
-    (np.zeros((2, 3, 3), np.uint8), [0, 1], "a", "outside its 1 classes"),
-    (np.full((2, 3), np.nan, np.float32), [0, 0], "a", "not finite"),
-    (np.zeros((1, 1, 5000), np.uint8), [0], "a", "above 4096"),
-])
+@pytest.mark.parametrize(
+    "elements, labels, names, reason",
+    [
+        (np.zeros((2, 3, 3), np.float64), [0, 0], "a", "must hold uint8"),
+        (np.zeros((0, 3, 3), np.uint8), [], "a", "no samples"),
+        (np.zeros((2, 3, 3), np.uint8), [0], "a", "2 samples and labels"),
+        (np.zeros((2, 3, 3), np.uint8), [0, 1], "a", "outside its 1 classes"),
+        (np.full((2, 3), np.nan, np.float32), [0, 0], "a", "not finite"),
+        (np.zeros((1, 1, 5000), np.uint8), [0], "a", "above 4096"),
+    ],
+)
 def test_what_is_no_data_set_is_refused(elements, labels, names, reason):
     with pytest.raises(LogitCacheError, match=reason):
         DataSet("it", elements, np.array(labels, np.int64), names)
@@ -147,9 +188,16 @@ def test_idx_files_are_read_plain_and_packed(tmp_path):
     (tmp_path / "packed").write_bytes(gzip.compress(content))
     for name in ("plain", "packed"):
         assert np.array_equal(read_idx(tmp_path / name), pixels)
-    for wrong in (content[:-1], content + b"1", content[:10], b"", b"\0\0\x09" + content[3:],
-                  gzip.compress(content)[:-9], gzip.compress(content + b"1"),
-                  b"\0\0\x08\x03" + b"\xff" * 12 + bytes(9)):
+    for wrong in (
+        content[:-1],
+        content + b"1",
+        content[:10],
+        b"",
+        b"\0\0\x09" + content[3:],
+        gzip.compress(content)[:-9],
+        gzip.compress(content + b"1"),
+        b"\0\0\x08\x03" + b"\xff" * 12 + bytes(9),
+    ):
         (tmp_path / "wrong").write_bytes(wrong)
         with pytest.raises(LogitCacheError):
             read_idx(tmp_path / "wrong")
@@ -174,7 +222,8 @@ def test_views_are_checked_against_the_cache(tmp_path):
     recipe = Recipe({"version": 1, "operations": [{"op": "pad-crop", "pad": 2}, {"op": "cutmix"}]})
     renderer = Renderer(data, recipe, 7)
     document = manifest_document(
-        classes=3, recipe=dict(digest=recipe.digest, content=recipe.canonical))
+        classes=3, recipe=dict(digest=recipe.digest, content=recipe.canonical)
+    )
     document["dataSet"]["fingerprint"] = data.fingerprint
     small = SmallCache(document, view_digest=lambda view, samples: renderer.digest(samples, view))
     with logitcache.open(small.write(tmp_path / "right")) as cache:

@@ -54,8 +54,15 @@ def _full(case: dict) -> TeacherBatch:
     rows = logits(case, "teacher")
     ids = rows.argsort(dim=1, descending=True, stable=True)
     labels = _labels(case, ids)
-    return _batch(rows.shape[1], ids, rows.gather(1, ids), labels,
-                  rows.gather(1, labels[:, None])[:, 0], (), torch.zeros(len(rows), 0))
+    return _batch(
+        rows.shape[1],
+        ids,
+        rows.gather(1, ids),
+        labels,
+        rows.gather(1, labels[:, None])[:, 0],
+        (),
+        torch.zeros(len(rows), 0),
+    )
 
 
 def _truncated(case: dict) -> TeacherBatch:
@@ -68,23 +75,33 @@ def _truncated(case: dict) -> TeacherBatch:
     has_tail = ids.shape[1] < params["num_classes"]
     temperatures, ratios = (), torch.zeros(len(ids), 0)
     if has_tail:
-        tails = torch.tensor(inputs.get("tail_lse_at_temperature", [0.0] * len(ids)), dtype=torch.float64)
+        tails = torch.tensor(
+            inputs.get("tail_lse_at_temperature", [0.0] * len(ids)), dtype=torch.float64
+        )
         ratios = (tails - (head / temperature).logsumexp(1))[:, None]
         temperatures = (temperature,)
     batch = _batch(params["num_classes"], ids, head, labels, own, temperatures, ratios)
     means = inputs.get("tail_mean")
     if means is None or not has_tail:
         return batch
-    return TeacherBatch(**vars(batch) | {
-        "mean_tail_logits": torch.tensor(means, dtype=torch.float64)})
+    return TeacherBatch(
+        **vars(batch) | {"mean_tail_logits": torch.tensor(means, dtype=torch.float64)}
+    )
 
 
 def _batch(classes, ids, head, labels, own, temperatures, ratios) -> TeacherBatch:
     ranks = torch.where(ids == labels[:, None], torch.arange(ids.shape[1]), classes).amin(1)
     return TeacherBatch(
-        classes=classes, tail_temperatures=temperatures, class_ids=ids,
-        gaps=head[:, :1] - head, largest_logits=head[:, 0], labels=labels,
-        label_gaps=head[:, 0] - own, label_ranks=ranks, log_tail_ratios=ratios)
+        classes=classes,
+        tail_temperatures=temperatures,
+        class_ids=ids,
+        gaps=head[:, :1] - head,
+        largest_logits=head[:, 0],
+        labels=labels,
+        label_gaps=head[:, 0] - own,
+        label_ranks=ranks,
+        log_tail_ratios=ratios,
+    )
 
 
 def mismatch(case: dict, loss: torch.Tensor, gradient: torch.Tensor, precision: str) -> str | None:
@@ -110,6 +127,7 @@ def mismatch(case: dict, loss: torch.Tensor, gradient: torch.Tensor, precision: 
         weights = ((torch.arange(len(flat)) * 7919) % 101 - 50).double() / 50
         checks += [
             far("l2 norm", flat.norm().item(), probe["l2"], 10 * allowed),
-            far("weighted sum", (flat @ weights).item(), probe["weighted_sum"], 10 * allowed)]
+            far("weighted sum", (flat @ weights).item(), probe["weighted_sum"], 10 * allowed),
+        ]
         checks += [far(f"gradient {i}", flat[i].item(), v, allowed) for i, v in probe["entries"]]
     return next((check for check in checks if check), None)

@@ -41,9 +41,12 @@ class ReplayBatch:
 
     def map(self, change) -> "ReplayBatch":
         """The batch with every tensor changed."""
-        return ReplayBatch(**{
-            name: value.map(change) if isinstance(value, TeacherBatch) else change(value)
-            for name, value in vars(self).items()})
+        return ReplayBatch(
+            **{
+                name: value.map(change) if isinstance(value, TeacherBatch) else change(value)
+                for name, value in vars(self).items()
+            }
+        )
 
     def to(self, *arguments, **options) -> "ReplayBatch":
         """The batch on another device; as `torch.Tensor.to`."""
@@ -59,9 +62,12 @@ def collate(items) -> ReplayBatch:
     if isinstance(items, ReplayBatch):
         return items
     fields = {name: [vars(item)[name] for item in items] for name in vars(items[0])}
-    return ReplayBatch(**{
-        name: TeacherBatch.concatenate(values) if name == "teacher" else torch.cat(values)
-        for name, values in fields.items()})
+    return ReplayBatch(
+        **{
+            name: TeacherBatch.concatenate(values) if name == "teacher" else torch.cat(values)
+            for name, values in fields.items()
+        }
+    )
 
 
 class ReplayDataset(torch.utils.data.Dataset):
@@ -72,8 +78,11 @@ class ReplayDataset(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self, cache, data_set: Callable[[], DataSet], check_blocks: int | None = 4,
-        cached_blocks: int = 16
+        self,
+        cache,
+        data_set: Callable[[], DataSet],
+        check_blocks: int | None = 4,
+        cached_blocks: int = 16,
     ):
         """Opens a cache's folder and checks it against the data.
 
@@ -120,20 +129,26 @@ class ReplayDataset(torch.utils.data.Dataset):
         indices = np.asarray(indices, np.int64)
         demand(
             np.all((indices >= 0) & (indices < len(self))),
-            f"{self.path} has items 0 to {len(self) - 1}")
+            f"{self.path} has items 0 to {len(self) - 1}",
+        )
         views, samples = np.divmod(indices, self.manifest.samples)
         cache, renderer = self._resources()
         rendered = renderer.render(samples, views)
         records = cache.records(samples, views)
         demand(
             np.array_equal(records.labels, renderer.data_set.labels[samples]),
-            f"{self.path} has other labels than {renderer.data_set.name}")
+            f"{self.path} has other labels than {renderer.data_set.name}",
+        )
         teacher = TeacherBatch.from_records(records)
         return ReplayBatch(
-            samples=torch.from_numpy(samples), views=torch.from_numpy(views),
-            elements=torch.from_numpy(rendered.elements), labels=teacher.labels,
+            samples=torch.from_numpy(samples),
+            views=torch.from_numpy(views),
+            elements=torch.from_numpy(rendered.elements),
+            labels=teacher.labels,
             partners=torch.from_numpy(rendered.partners).long(),
-            own_shares=torch.from_numpy(rendered.own_shares), teacher=teacher)
+            own_shares=torch.from_numpy(rendered.own_shares),
+            teacher=teacher,
+        )
 
 
 class EpochSampler(torch.utils.data.Sampler):
@@ -158,9 +173,9 @@ class EpochSampler(torch.utils.data.Sampler):
         order = generator.permutation(self.manifest.blocks_per_view)
         parts = []
         for start in range(0, len(order), self.window):
-            rows = [self.manifest.block_samples(int(b)) for b in order[start:start + self.window]]
+            rows = [self.manifest.block_samples(int(b)) for b in order[start : start + self.window]]
             samples = np.concatenate([np.arange(r.start, r.stop) for r in rows])
             parts.append(generator.permutation(samples))
         items = np.concatenate(parts) + self.epoch % self.manifest.views * self.manifest.samples
         for start in range(0, len(items), self.batch):
-            yield items[start:start + self.batch].tolist()
+            yield items[start : start + self.batch].tolist()

@@ -17,7 +17,8 @@ def _check(student: Tensor, teacher: TeacherBatch) -> None:
     demand(
         student.shape == (len(teacher), teacher.classes),
         f"student logits {list(student.shape)} do not fit {len(teacher)} records of "
-        f"{teacher.classes} classes")
+        f"{teacher.classes} classes",
+    )
 
 
 def _outside(student: Tensor, ids: Tensor) -> Tensor:
@@ -74,8 +75,10 @@ def _difference(student: Tensor, teacher: TeacherBatch, tail: str) -> Tensor:
     head = (teacher.largest_logits[:, None] - teacher.gaps).to(student.dtype)
     rest = torch.zeros_like(student)
     if teacher.tail_classes > 0:
-        demand(tail != "exact", "MSE needs every logit, and this cache keeps k of C; tail='drop' "
-               "ignores the others")
+        demand(
+            tail != "exact",
+            "MSE needs every logit, and this cache keeps k of C; tail='drop' ignores the others",
+        )
         if tail == "mean":
             known = teacher.mean_tail_logits
             demand(known is not None, "the mean logit of the tail is not known")
@@ -84,8 +87,13 @@ def _difference(student: Tensor, teacher: TeacherBatch, tail: str) -> Tensor:
 
 
 def dist(
-    student: Tensor, teacher: TeacherBatch, temperature: float = 1.0, beta: float = 1.0,
-    gamma: float = 1.0, epsilon: float = 1e-8, scale_by_temperature_squared: bool = True
+    student: Tensor,
+    teacher: TeacherBatch,
+    temperature: float = 1.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    epsilon: float = 1e-8,
+    scale_by_temperature_squared: bool = True,
 ) -> Tensor:
     """tau^2 (beta (1 - mean rho of rows) + gamma (1 - mean rho of columns)), Huang and others 2022.
 

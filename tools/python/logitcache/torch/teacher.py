@@ -52,9 +52,14 @@ class TeacherBatch:
 
     def map(self, change) -> "TeacherBatch":
         """The batch with every tensor changed."""
-        return dataclasses.replace(self, **{
-            field.name: change(value) for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), torch.Tensor)})
+        return dataclasses.replace(
+            self,
+            **{
+                field.name: change(value)
+                for field in dataclasses.fields(self)
+                if isinstance(value := getattr(self, field.name), torch.Tensor)
+            },
+        )
 
     def to(self, *arguments, **options) -> "TeacherBatch":
         """The batch on another device; as `torch.Tensor.to`."""
@@ -64,10 +69,14 @@ class TeacherBatch:
     def concatenate(cls, batches: list["TeacherBatch"]) -> "TeacherBatch":
         """The rows of batches of one cache, in order."""
         first = batches[0]
-        return dataclasses.replace(first, **{
-            field.name: torch.cat([getattr(batch, field.name) for batch in batches])
-            for field in dataclasses.fields(cls)
-            if isinstance(getattr(first, field.name), torch.Tensor)})
+        return dataclasses.replace(
+            first,
+            **{
+                field.name: torch.cat([getattr(batch, field.name) for batch in batches])
+                for field in dataclasses.fields(cls)
+                if isinstance(getattr(first, field.name), torch.Tensor)
+            },
+        )
 
     def log_tail_ratio(self, temperature: float) -> torch.Tensor | None:
         """log(tail mass / head mass) [B] at a planned temperature; None when there is no tail.
@@ -80,7 +89,8 @@ class TeacherBatch:
             planned = ", ".join(f"{t:g}" for t in self.tail_temperatures)
             raise LogitCacheError(
                 f"the cache keeps tail masses at the temperatures {planned}, not at "
-                f"{temperature:g}: use one of these, or precompute it with that temperature")
+                f"{temperature:g}: use one of these, or precompute it with that temperature"
+            )
         return self.log_tail_ratios[:, self.tail_temperatures.index(temperature)]
 
     def log_shares(self, temperature: float, dtype: torch.dtype):

@@ -1,9 +1,9 @@
 """Renders the views that a teacher saw, byte for byte (docs/VIEWS.md).
 
-    data = open_data_set("fashion-mnist/train[0:500]")
-    renderer = matching_renderer(cache, data)
-    check_views(cache, renderer)
-    batch = renderer.render(samples=[0, 17, 5], view=1)
+data = open_data_set("fashion-mnist/train[0:500]")
+renderer = matching_renderer(cache, data)
+check_views(cache, renderer)
+batch = renderer.render(samples=[0, 17, 5], view=1)
 """
 
 from .check import check_views, matching_renderer
@@ -12,6 +12,12 @@ from .recipe import Recipe
 from .render import Renderer, ViewBatch
 
 __all__ = [
-    "DataSet", "Recipe", "Renderer", "ViewBatch", "check_views", "matching_renderer",
-    "open_data_set", "read_idx",
+    "DataSet",
+    "Recipe",
+    "Renderer",
+    "ViewBatch",
+    "check_views",
+    "matching_renderer",
+    "open_data_set",
+    "read_idx",
 ]

@@ -15,11 +15,13 @@ def matching_renderer(cache: Cache, data_set: DataSet) -> Renderer:
         fingerprint == manifest.data_set_fingerprint,
         f"{cache.path} belongs to data set '{manifest.data_set_name}' (fingerprint "
         f"{manifest.data_set_fingerprint[:12]}), not to '{data_set.name}' (fingerprint "
-        f"{fingerprint[:12]})")
+        f"{fingerprint[:12]})",
+    )
     recipe = Recipe(manifest.recipe, f"{cache.path}, recipe")
     demand(
         recipe.digest == manifest.recipe_digest,
-        f"{cache.path} is damaged: its recipe does not have the digest that its manifest names")
+        f"{cache.path} is damaged: its recipe does not have the digest that its manifest names",
+    )
     return Renderer(data_set, recipe, manifest.seed)
 
 
@@ -41,4 +43,5 @@ def check_views(cache: Cache, renderer: Renderer, blocks: int | None = 4) -> Non
         demand(
             renderer.digest(samples, view) == info.view_digest,
             f"{place} (samples {samples.start}..<{samples.stop}) was made from other pixels than "
-            "are rendered here: the data or the view code has changed; precompute the cache again")
+            "are rendered here: the data or the view code has changed; precompute the cache again",
+        )

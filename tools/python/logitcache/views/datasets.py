@@ -15,8 +15,17 @@ _PRESET_FOLDER = "/usr/share/datasets/fashion-mnist"
 _PRESETS = {"fashion-mnist/train": "train", "fashion-mnist/test": "t10k"}
 # github.com/zalandoresearch/fashion-mnist, "Labels".
 _FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-    "Ankle boot")
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 class DataSet:
@@ -38,21 +47,28 @@ class DataSet:
         demand(
             self.is_images or is_features,
             f"{name} must hold uint8 [n, h, w(, c)] or float32 [n, width], not {elements.dtype} "
-            f"{list(elements.shape)}")
+            f"{list(elements.shape)}",
+        )
         demand(
-            0 < len(elements) < 2**31 and elements[0].size > 0, f"{name} has no samples, or too many")
+            0 < len(elements) < 2**31 and elements[0].size > 0,
+            f"{name} has no samples, or too many",
+        )
         demand(
             not self.is_images or max(elements.shape[1:3]) <= 4096,
-            f"{name} has sides above 4096 pixels")
+            f"{name} has sides above 4096 pixels",
+        )
         demand(
             self.is_images or np.isfinite(elements).all(),
-            f"{name} has features that are not finite numbers")
+            f"{name} has features that are not finite numbers",
+        )
         demand(
             labels.shape == (len(elements),) and np.issubdtype(labels.dtype, np.integer),
-            f"{name} has {len(elements)} samples and labels {labels.dtype} {list(labels.shape)}")
+            f"{name} has {len(elements)} samples and labels {labels.dtype} {list(labels.shape)}",
+        )
         demand(
             labels.min() >= 0 and labels.max() < len(self.class_names),
-            f"{name} has labels outside its {len(self.class_names)} classes")
+            f"{name} has labels outside its {len(self.class_names)} classes",
+        )
         self.labels = labels.astype(np.int32)
 
     def __len__(self) -> int:
@@ -61,10 +77,15 @@ class DataSet:
     def slice(self, begin: int, end: int) -> "DataSet":
         """The samples from `begin` up to but not including `end`, numbered from 0."""
         demand(
-            0 <= begin < end <= len(self), f"{self.name} has {len(self)} samples, not [{begin}:{end}]")
+            0 <= begin < end <= len(self),
+            f"{self.name} has {len(self)} samples, not [{begin}:{end}]",
+        )
         return DataSet(
-            f"{self.name}[{begin}:{end}]", self.elements[begin:end], self.labels[begin:end],
-            self.class_names)
+            f"{self.name}[{begin}:{end}]",
+            self.elements[begin:end],
+            self.labels[begin:end],
+            self.class_names,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +102,7 @@ class DataSet:
         rows = max(1, (1 << 24) // self.elements[0].size)
         little = self.elements.dtype.newbyteorder("<")
         for start in range(0, len(self), rows):
-            builder.update(self.elements[start:start + rows].astype(little).tobytes())
+            builder.update(self.elements[start : start + rows].astype(little).tobytes())
         return builder.hexdigest()
 
 
@@ -95,7 +116,8 @@ def open_data_set(spec: str) -> DataSet:
     images, labels = f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"
     demand(
         os.path.exists(images) and os.path.exists(labels),
-        f"{name} is not installed: apt-get install dataset-fashion-mnist")
+        f"{name} is not installed: apt-get install dataset-fashion-mnist",
+    )
     whole = DataSet(name, read_idx(images), read_idx(labels), _FASHION_CLASSES)
     return whole if begin is None else whole.slice(int(begin), int(end))
 
@@ -113,7 +135,8 @@ def read_idx(path) -> np.ndarray:
             start = file.read(4)
             demand(
                 len(start) == 4 and start[:3] == b"\0\0\x08" and 1 <= start[3] <= 4,
-                f"{path} is not an IDX file of unsigned bytes")
+                f"{path} is not an IDX file of unsigned bytes",
+            )
             header = file.read(4 * start[3])
             demand(len(header) == 4 * start[3], f"{path} is cut off in its header")
             shape = struct.unpack(f">{start[3]}I", header)
@@ -123,7 +146,8 @@ def read_idx(path) -> np.ndarray:
         raise LogitCacheError(f"cannot read {path}: {error}") from None
     demand(
         len(content) == size,
-        f"{path} does not have the {size} elements that its lengths {list(shape)} ask for")
+        f"{path} does not have the {size} elements that its lengths {list(shape)} ask for",
+    )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

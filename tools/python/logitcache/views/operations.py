@@ -9,9 +9,37 @@ from .philox import Draws
 from .recipe import ONE, Operation
 
 _ARCS = (
-    536870912, 316933406, 167458907, 85004756, 42667331, 21354465, 10679838, 5340245, 2670163,
-    1335087, 667544, 333772, 166886, 83443, 41722, 20861, 10430, 5215, 2608, 1304, 652, 326, 163,
-    81, 41, 20, 10, 5, 3, 1)
+    536870912,
+    316933406,
+    167458907,
+    85004756,
+    42667331,
+    21354465,
+    10679838,
+    5340245,
+    2670163,
+    1335087,
+    667544,
+    333772,
+    166886,
+    83443,
+    41722,
+    20861,
+    10430,
+    5215,
+    2608,
+    1304,
+    652,
+    326,
+    163,
+    81,
+    41,
+    20,
+    10,
+    5,
+    3,
+    1,
+)
 
 
 def _round(values):
@@ -49,8 +77,10 @@ def _take(images: np.ndarray, rows, columns, fill: int) -> np.ndarray:
     count, height, width, _ = images.shape
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     chosen = images[
-        np.arange(count)[:, None, None], np.clip(rows, 0, height - 1),
-        np.clip(columns, 0, width - 1)]
+        np.arange(count)[:, None, None],
+        np.clip(rows, 0, height - 1),
+        np.clip(columns, 0, width - 1),
+    ]
     return np.where(inside[..., None], chosen, np.uint8(fill))
 
 
@@ -80,8 +110,7 @@ def tangent(turns: np.ndarray) -> np.ndarray:
 
 def affine(images: np.ndarray, operation: Operation, draws: Draws) -> np.ndarray:
     _, height, width, _ = images.shape
-    angles, shears = (
-        (64 * operation[name] + 45) // 90 for name in ("degrees", "shear"))
+    angles, shears = ((64 * operation[name] + 45) // 90 for name in ("degrees", "shear"))
     move = operation["translate"]
     angle = draws.between(-angles, angles)
     right = draws.between(-move * width, move * width)
@@ -108,7 +137,9 @@ def _inverse_map(angle, scale, shear):
     return (
         _round(inverse * (cosine + _round(slope * sine))),
         _round(inverse * (sine - _round(slope * cosine))),
-        _round(inverse * -sine), _round(inverse * cosine))
+        _round(inverse * -sine),
+        _round(inverse * cosine),
+    )
 
 
 def _bilinear(images: np.ndarray, x: np.ndarray, y: np.ndarray, fill: int) -> np.ndarray:
@@ -210,7 +241,11 @@ def cutmix(images, others, operation: Operation, draws: Draws):
 
 
 PLAIN = {
-    "pad-crop": pad_crop, "flip": flip, "affine": affine, "brightness": brightness,
-    "contrast": contrast, "erase": erase,
+    "pad-crop": pad_crop,
+    "flip": flip,
+    "affine": affine,
+    "brightness": brightness,
+    "contrast": contrast,
+    "erase": erase,
 }
 MIXING = {"mixup": mixup, "cutmix": cutmix}

@@ -15,7 +15,11 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
         k0, k1 = (np.uint64((k + round * i) & 0xFFFFFFFF) for k, i in zip(key, _INCREMENTS))
         left, right = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (
-            (right >> _HALF) ^ c1 ^ k0, right & _LOW, (left >> _HALF) ^ c3 ^ k1, left & _LOW)
+            (right >> _HALF) ^ c1 ^ k0,
+            right & _LOW,
+            (left >> _HALF) ^ c3 ^ k1,
+            left & _LOW,
+        )
     return np.stack([c0, c1, c2, c3], axis=-1)
 
 

@@ -21,13 +21,20 @@ _PARAMETERS = {
     "pad-crop": {"pad": ("integer", None, 0, 4096), "fill": _FILL},
     "flip": {"probability": _CHANCE},
     "affine": {
-        "degrees": ("number", 0, 0, 180), "translate": ("number", 0, 0, 1),
-        "scale": ("range", [1, 1], 0.0625, 16), "shear": ("number", 0, 0, 45), "fill": _FILL},
+        "degrees": ("number", 0, 0, 180),
+        "translate": ("number", 0, 0, 1),
+        "scale": ("range", [1, 1], 0.0625, 16),
+        "shear": ("number", 0, 0, 45),
+        "fill": _FILL,
+    },
     "brightness": {"amount": ("number", None, 0, 1)},
     "contrast": {"amount": ("number", None, 0, 1)},
     "erase": {
-        "probability": _CHANCE, "area": ("range", [0.02, 0.33], 0, 1),
-        "aspect": ("number", 3.3, 1, 16), "fill": _FILL},
+        "probability": _CHANCE,
+        "area": ("range", [0.02, 0.33], 0, 1),
+        "aspect": ("number", 3.3, 1, 16),
+        "fill": _FILL,
+    },
     "mixup": {"probability": ("number", 1, 0, 1), "share": ("range", [0.5, 1], 0, 1)},
     "cutmix": {"probability": ("number", 1, 0, 1), "area": ("range", [0, 0.5], 0, 1)},
 }
@@ -51,6 +58,7 @@ class Operation:
     @property
     def canonical(self) -> dict:
         """The operation as a document, defaults written out."""
+
         def text(name, value):
             if _PARAMETERS[self.name][name][0] == "integer":
                 return value
@@ -69,17 +77,21 @@ class Recipe:
         sound = isinstance(document, dict) and document.keys() == {"version", "operations"}
         demand(
             sound and isinstance(document["operations"], list),
-            f"{source} must have the members 'version' and 'operations'")
+            f"{source} must have the members 'version' and 'operations'",
+        )
         demand(
             type(document["version"]) is int and document["version"] == 1,
-            f"{source} has version {document['version']}, only 1 is known")
+            f"{source} has version {document['version']}, only 1 is known",
+        )
         steps = document["operations"]
         demand(len(steps) <= 64, f"{source} has {len(steps)} operations, at most 64 are allowed")
         self.operations = tuple(
-            _operation(step, f"{source}: operations[{index}]") for index, step in enumerate(steps))
+            _operation(step, f"{source}: operations[{index}]") for index, step in enumerate(steps)
+        )
         demand(
             not any(operation.mixes for operation in self.operations[:-1]),
-            f"{source}: an operation that takes in another sample must be the last one")
+            f"{source}: an operation that takes in another sample must be the last one",
+        )
 
     @classmethod
     def load(cls, path) -> "Recipe":
@@ -127,7 +139,8 @@ def _operation(step, place: str) -> Operation:
         if kind == "integer":
             demand(
                 type(given) is int and least <= given <= greatest,
-                f"{where} must be an integer from {least} to {greatest}")
+                f"{where} must be an integer from {least} to {greatest}",
+            )
             values[parameter] = given
         elif kind == "number":
             values[parameter] = _parts(given, least, greatest, where)
@@ -154,7 +167,8 @@ def _parts(given, least, greatest, where: str) -> int:
         parts = -1
     demand(
         _nearest(least) <= parts <= _nearest(greatest),
-        f"{where} must be a number from {least} to {greatest}")
+        f"{where} must be a number from {least} to {greatest}",
+    )
     return parts
 
 

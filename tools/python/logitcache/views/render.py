@@ -35,7 +35,8 @@ class Renderer:
         demand(0 <= seed < 2**64, f"the seed {seed} is not a 64-bit integer")
         demand(
             data_set.is_images or not recipe.operations,
-            f"{data_set.name} holds features; operations need images")
+            f"{data_set.name} holds features; operations need images",
+        )
         self.data_set = data_set
         self.recipe = recipe
         self.seed = seed
@@ -47,20 +48,24 @@ class Renderer:
         count = len(self.data_set)
         demand(
             np.all((samples >= 0) & (samples < count)),
-            f"{self.data_set.name} has samples 0 to {count - 1}")
+            f"{self.data_set.name} has samples 0 to {count - 1}",
+        )
         demand(np.all((views >= 0) & (views < 2**32)), "a view must be from 0 to 2^32 - 1")
         elements = np.empty(
-            (len(samples), *self.data_set.elements.shape[1:]), self.data_set.elements.dtype)
+            (len(samples), *self.data_set.elements.shape[1:]), self.data_set.elements.dtype
+        )
         mixed_in, shares = samples.copy(), np.full(len(samples), ONE)
         rows = max(1, _PIECE // max(1, self.data_set.elements[0].size))
         for number in np.unique(views).tolist():
             chosen = np.flatnonzero(views == number)
             for start in range(0, len(chosen), rows):
-                piece = chosen[start:start + rows]
+                piece = chosen[start : start + rows]
                 elements[piece], mixed_in[piece], shares[piece] = self._render(
-                    samples[piece], number)
+                    samples[piece], number
+                )
         return ViewBatch(
-            elements, mixed_in.astype(np.int32), shares.astype(np.float32) / np.float32(ONE))
+            elements, mixed_in.astype(np.int32), shares.astype(np.float32) / np.float32(ONE)
+        )
 
     def _render(self, samples: np.ndarray, view: int):
         images = self._plain(samples, view)
@@ -90,8 +95,7 @@ class Renderer:
         builder = hashlib.sha256()
         for start in range(samples.start, samples.stop, 1024):
             batch = self.render(range(start, min(start + 1024, samples.stop)), view)
-            elements = np.ascontiguousarray(
-                batch.elements, batch.elements.dtype.newbyteorder("<"))
+            elements = np.ascontiguousarray(batch.elements, batch.elements.dtype.newbyteorder("<"))
             for row, partner, share in zip(elements, batch.partners, batch.own_shares):
                 builder.update(row.tobytes())
                 builder.update(np.array(partner, "<i4").tobytes())
