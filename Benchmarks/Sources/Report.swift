@@ -93,6 +93,8 @@ struct BenchmarkReport: Encodable {
   var setup: [String: String]?
   var rows: [BenchmarkRow] = []
   var targets: [BenchmarkTarget]?
+  /// Of `rate`, per k.
+  var rates: [RateResult]?
 
   /// The rows as aligned text.
   var table: String {
@@ -103,6 +105,7 @@ struct BenchmarkReport: Encodable {
       text += "  \(key): \(value)\n"
     }
     for row in rows { text += "  \(row.text)\n" }
+    for rate in rates ?? [] { text += "  \(rate.text)\n" }
     for target in targets ?? [] { text += "  target \(target.text)\n" }
     return text
   }

@@ -48,6 +48,26 @@ struct RecordColumns: Equatable {
     featureNorms = Array(repeating: 0, count: hasFeatureNorms ? count : 0)
   }
 
+  /// Gives every label that its record's head names the head's rank and gap, and the others rank k.
+  mutating func findLabels() {
+    for row in 0..<rows { labelRanks[row] = UInt32(k) }
+    labelRanks.withUnsafeMutableBufferPointer { found in
+      ids.withUnsafeBufferPointer { ids in
+        labels.withUnsafeBufferPointer { labels in
+          for rank in 0..<k {
+            let start = rank &* rows
+            for row in 0..<rows {
+              found[row] = ids[start &+ row] == labels[row] ? UInt32(rank) : found[row]
+            }
+          }
+        }
+      }
+    }
+    for row in 0..<rows where labelRanks[row] < UInt32(k) {
+      labelLevels[row] = levels[Int(labelRanks[row]) * rows + row]
+    }
+  }
+
   /// Writes the records as floating-point values, row-major.
   ///
   /// - Precondition: the batch has this shape: same classes, k and tail temperatures.

@@ -193,12 +193,12 @@ import Testing
   @Test func `the view check finds a block that was made from other pixels`() throws {
     let workshop = try Workshop(samples: 2100)
     try precompute(workshop.job("right", views: 3))
-    let manifest = try CacheReader(path: workshop.folder.file("right")).manifest
-    let writer = try CacheWriter(path: workshop.folder.file("wrong"), manifest: manifest)
+    let right = try CacheReader(path: workshop.folder.file("right"))
+    let writer = try workshop.writer("wrong", like: "right")
     let bad = BlockKey(view: 1, block: 1)
-    for key in manifest.blockKeys {
+    for key in right.manifest.blockKeys {
       let digest = key == bad ? Digest(of: "other pixels") : nil
-      try writer.append([workshop.makeBlock(key, of: manifest, viewDigest: digest)])
+      try writer.append([workshop.makeBlock(key, of: right, viewDigest: digest)])
     }
     _ = try writer.seal()
     let plan = try workshop.plan("kd@4", epochs: 1, "cache: wrong")
