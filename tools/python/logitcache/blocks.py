@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 
+from .calibration import BY_FIRST_CLASS, Calibration
 from .canonical import unwrap
 from .errors import LogitCacheError, demand
+from .forms import PieceReader, write_integers
 from .manifest import Manifest, largest_block
 from .records import Columns
+from .tails import TailPredictor
 
 _HEADER = struct.Struct("<4sHHIIQIIIHH32s")
-_ENTRY = struct.Struct("<BBHI")
-_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_IDS, _LABEL_GAPS, _NORMS, _TAILS = 1, 2, 3, 4, 5, 6, 7, 16
-_ESCAPED = 0
+_ENTRY = struct.Struct("<BBBBI")
+_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_GAPS, _NORMS, _TAILS = 1, 2, 3, 4, 5, 6, 16
 _LARGEST_LEVEL = 2**28
 _LARGEST_SIGNED = 2**30
 
@@ -47,225 +49,221 @@ def unpack(value, manifest: Manifest, what: str) -> bytes:
     return content
 
 
-def _header(manifest: Manifest, view: int, block: int, view_digest: bytes) -> bytes:
-    encoding, samples = manifest.encoding, manifest.block_samples(block)
-    return _HEADER.pack(
-        b"LGCB",
-        1,
-        encoding.codec,
-        view,
-        block,
-        samples.start,
-        len(samples),
-        encoding.classes,
-        encoding.k,
-        len(_plane_numbers(manifest)),
-        0,
-        view_digest,
-    )
+def groups(ranks: int) -> list[range]:
+    """Ranks in groups of 1, 1, 2, 4, 8, ..."""
+    found, start = [], 0
+    while start < ranks:
+        end = min(ranks, start + max(1, start))
+        found.append(range(start, end))
+        start = end
+    return found
 
 
-def _plane_numbers(manifest: Manifest) -> list[int]:
-    encoding = manifest.encoding
-    features = [] if encoding.feature_width is None else [_NORMS]
-    tails = [_TAILS + i for i in range(len(encoding.tail_temperatures))]
-    return [_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_IDS, _LABEL_GAPS, *features, *tails]
+class Codec:
+    """Decodes and encodes the blocks of a cache."""
 
+    def __init__(self, manifest: Manifest, calibration: Calibration):
+        encoding = manifest.encoding
+        self.manifest = manifest
+        self.calibration = calibration
+        self.predictor = TailPredictor(encoding, calibration.coefficients)
+        self.id_groups, self.gap_groups = groups(encoding.k), groups(encoding.k - 1)
+        tails = range(_TAILS, _TAILS + len(encoding.tail_temperatures))
+        norms = [] if encoding.feature_width is None else [_NORMS]
+        #: Plane and group of every entry of the directory.
+        self.entries = [
+            *((_IDS, group) for group in range(len(self.id_groups))),
+            *((_GAPS, group) for group in range(len(self.gap_groups))),
+            *((plane, 0) for plane in (_LARGEST, _RANKS, _LABEL_GAPS, *norms, *tails)),
+        ]
 
-def _id_width(classes: int) -> int:
-    return max(1, -(-(classes - 1).bit_length() // 8))
-
-
-# Decoding
-
-
-def decode(content: bytes, manifest: Manifest, view: int, block: int, what: str) -> Block:
-    """Decodes canonical bytes; raises LogitCacheError for any that section 5 rejects."""
-    numbers = _plane_numbers(manifest)
-    start = _HEADER.size + _ENTRY.size * len(numbers)
-    demand(len(content) >= start, f"{what} is damaged: it has only {len(content)} bytes")
-    view_digest = content[_HEADER.size - 32 : _HEADER.size]
-    demand(
-        content[: _HEADER.size] == _header(manifest, view, block, view_digest),
-        f"{what} is damaged: its header is not the expected one",
-    )
-    planes = {}
-    for index, number in enumerate(numbers):
-        found, form, reserved, length = _ENTRY.unpack_from(
-            content, _HEADER.size + _ENTRY.size * index
+    def _header(self, view: int, block: int, view_digest: bytes) -> bytes:
+        encoding, samples = self.manifest.encoding, self.manifest.block_samples(block)
+        return _HEADER.pack(
+            b"LGCB",
+            1,
+            encoding.codec,
+            view,
+            block,
+            samples.start,
+            len(samples),
+            encoding.classes,
+            encoding.k,
+            len(self.entries),
+            0,
+            view_digest,
         )
+
+    # Decoding
+
+    def decode(self, content: bytes, view: int, block: int, labels: np.ndarray, what: str) -> Block:
+        """Decodes canonical bytes; raises LogitCacheError for any that section 5 rejects.
+
+        `labels` are those of the block's samples, which table `meta` holds.
+        """
+        start = _HEADER.size + _ENTRY.size * len(self.entries)
+        demand(len(content) >= start, f"{what} is damaged: it has only {len(content)} bytes")
+        view_digest = content[_HEADER.size - 32 : _HEADER.size]
         demand(
-            found == number and reserved == 0,
-            f"{what} is damaged: its plane directory is not the expected one",
+            content[: _HEADER.size] == self._header(view, block, view_digest),
+            f"{what} is damaged: its header is not the expected one",
         )
-        planes[number] = _Plane(form, content[start : start + length], f"{what}, plane {number},")
-        demand(start + length <= len(content), f"{what} is damaged: it ends too early")
-        start += length
-    demand(start == len(content), f"{what} is damaged: bytes follow its last plane")
-    columns = _columns(planes, manifest, len(manifest.block_samples(block)), what)
-    return Block(view_digest.hex(), columns)
+        planes = {}
+        for index, entry in enumerate(self.entries):
+            plane, group, form, width, length = _ENTRY.unpack_from(
+                content, _HEADER.size + _ENTRY.size * index
+            )
+            demand(
+                (plane, group) == entry,
+                f"{what} is damaged: its plane directory is not the expected one",
+            )
+            demand(start + length <= len(content), f"{what} is damaged: it ends too early")
+            part = memoryview(content)[start : start + length]
+            planes[entry] = _Plane(form, width, part, f"{what}, plane {plane}, group {group},")
+            start += length
+        demand(start == len(content), f"{what} is damaged: bytes follow its last plane")
+        return Block(view_digest.hex(), self._columns(planes, labels, what))
+
+    def _columns(self, planes: dict, labels: np.ndarray, what: str) -> Columns:
+        encoding = self.manifest.encoding
+        k, rows = encoding.k, len(labels)
+
+        def check(condition, fault):
+            demand(np.all(condition), f"{what} is damaged: {fault}")
+
+        digits = _ranks(planes, _IDS, self.id_groups, rows)
+        check(digits < encoding.classes - np.arange(k)[:, None], "a digit is too large")
+        ids = self._classes(digits, labels)
+        deltas = _ranks(planes, _GAPS, self.gap_groups, rows)
+        check(deltas <= _LARGEST_LEVEL, "a gap is too large")
+        levels = np.zeros((k, rows), np.int64)
+        np.cumsum(deltas, axis=0, out=levels[1:])
+        check(levels[-1] <= _LARGEST_LEVEL, "a gap is too large")
+        largest = planes[_LARGEST, 0].from_smallest(rows)
+        check(np.abs(largest) <= _LARGEST_SIGNED, "a largest logit is too large")
+        ranks, label_levels = _label_entries(planes, ids, levels, labels, check)
+        check(ranks < encoding.classes, "a label's rank does not exist")
+        check(label_levels <= _LARGEST_LEVEL, "a label's gap is too large")
+        norms = None
+        if encoding.feature_width is not None:
+            norms = planes[_NORMS, 0].from_smallest(rows)
+            in_range = (norms == 0) | ((norms >= 16384) & (norms <= 49152))
+            check(in_range, "a feature's norm is out of range")
+        temperatures = range(len(encoding.tail_temperatures))
+        differences = [planes[_TAILS + i, 0].integers(rows) for i in temperatures]
+        tails = self.predictor.decode(levels, differences)
+        check(np.abs(tails) <= _LARGEST_SIGNED, "a tail is too large")
+        return Columns(
+            ids=ids.T.astype(np.int32),
+            levels=levels.T.astype(np.int32),
+            largest=largest.astype(np.int32),
+            labels=labels.astype(np.int32),
+            label_ranks=ranks.astype(np.int32),
+            label_levels=label_levels.astype(np.int32),
+            tails=tails.T.astype(np.int32),
+            feature_norms=None if norms is None else norms.astype(np.int32),
+        )
+
+    # Classes as digits
+
+    def _classes(self, digits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The classes [k, rows] that digits stand for."""
+        k, orders = len(digits), self.calibration.orders
+        digits, keys = digits.copy(), labels
+        if self.calibration.key == BY_FIRST_CLASS:
+            keys = orders.classes(labels, digits[0])
+            digits[0] = orders.ranks(keys, keys)
+        # From the last digit on: ranks among those that no earlier class has taken.
+        for j in range(k - 2, -1, -1):
+            digits[j + 1 :] += digits[j + 1 :] >= digits[j]
+        return orders.classes(np.tile(keys, k), digits.ravel()).reshape(digits.shape)
+
+    def _digits(self, ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The digits [k, rows] of classes."""
+        k, orders = len(ids), self.calibration.orders
+        by_first = self.calibration.key == BY_FIRST_CLASS
+        keys = ids[0] if by_first else labels
+        ranks = orders.ranks(np.tile(keys, k), ids.ravel()).reshape(ids.shape)
+        digits = ranks.copy()
+        for j in range(1, k):
+            digits[j] -= (ranks[:j] < ranks[j]).sum(axis=0)
+        if by_first:
+            digits[0] = orders.ranks(labels, ids[0])
+        return digits
+
+    # Encoding again, which shows that bytes are the ones that belong to the integers
+
+    def encode(self, block: Block, view: int, number: int) -> bytes:
+        """The canonical bytes of decoded records."""
+        columns, encoding = block.columns, self.manifest.encoding
+        ids, levels = columns.ids.astype(np.int64).T, columns.levels.astype(np.int64).T
+        digits = self._digits(ids, columns.labels.astype(np.int64))
+        deltas = np.diff(levels, axis=0)
+        outside = columns.label_ranks >= encoding.k
+        ranks = np.where(outside, columns.label_ranks.astype(np.int64) - encoding.k + 1, 0)
+        planes = [
+            *(write_integers(digits[group.start : group.stop]) for group in self.id_groups),
+            *(write_integers(deltas[group.start : group.stop]) for group in self.gap_groups),
+            _write_from_smallest(columns.largest),
+            write_integers(ranks),
+            write_integers((columns.label_levels - levels[-1])[outside]),
+        ]
+        if columns.feature_norms is not None:
+            planes.append(_write_from_smallest(columns.feature_norms))
+        tails = columns.tails.astype(np.int64).T
+        planes += [write_integers(plane) for plane in self.predictor.encode(levels, tails)]
+        directory = b"".join(
+            _ENTRY.pack(*entry, form, width, len(content))
+            for entry, (form, width, content) in zip(self.entries, planes, strict=True)
+        )
+        header = self._header(view, number, bytes.fromhex(block.view_digest))
+        return b"".join([header, directory, *(content for _, _, content in planes)])
 
 
 @dataclass(frozen=True)
 class _Plane:
     form: int
-    content: bytes
+    width: int
+    content: memoryview
     what: str
 
-    def integers(self, count: int, form: int | None) -> np.ndarray:
-        """`count` integers; `form` is the one demanded, None any width of split."""
-        fits = self.form in range(1, 5) if form is None else self.form == form
-        demand(fits, f"{self.what} is damaged: it has form {self.form}")
-        content = np.frombuffer(self.content, np.uint8)
-        return self._escaped(content, count) if form == _ESCAPED else self._split(content, count)
-
-    def _split(self, content: np.ndarray, count: int) -> np.ndarray:
-        self._demand_length(len(content), self.form * count)
-        values = np.zeros(count, np.int64)
-        for byte, column in enumerate(content.reshape(self.form, count)):
-            values |= column.astype(np.int64) << 8 * byte
+    def integers(self, count: int) -> np.ndarray:
+        reader = PieceReader(self.content, self.what)
+        values = reader.integers(count, self.form, self.width)
+        reader.end()
         return values
 
-    def _escaped(self, content: np.ndarray, count: int) -> np.ndarray:
-        values = content[:count].astype(np.int64)
-        places = np.flatnonzero(values == 255)
-        self._demand_length(len(content), count + 4 * len(places))
-        escapes = np.frombuffer(content[count:].tobytes(), "<u4")
-        demand(np.all(escapes >= 255), f"{self.what} is damaged: an escape is below 255")
-        values[places] = escapes
-        return values
-
-    def _demand_length(self, found: int, wanted: int) -> None:
-        demand(found == wanted, f"{self.what} is damaged: it has {found} bytes, not {wanted}")
+    def from_smallest(self, count: int) -> np.ndarray:
+        reader = PieceReader(self.content, self.what)
+        (smallest,) = struct.unpack("<i", reader.take(4))
+        values = reader.integers(count, self.form, self.width)
+        reader.end()
+        return smallest + values
 
 
-def _columns(planes: dict[int, _Plane], manifest: Manifest, rows: int, what: str) -> Columns:
-    encoding = manifest.encoding
-    classes, k, width = encoding.classes, encoding.k, _id_width(encoding.classes)
-
-    def check(condition, fault):
-        demand(np.all(condition), f"{what} is damaged: {fault}")
-
-    ids = planes[_IDS].integers(k * rows, width).reshape(k, rows)
-    check(ids < classes, "it names a class that does not exist")
-    deltas = planes[_GAPS].integers((k - 1) * rows, _ESCAPED).reshape(k - 1, rows)
-    levels = np.zeros((k, rows), np.int64)
-    check(deltas <= _LARGEST_LEVEL, "a gap is too large")
-    np.cumsum(deltas, axis=0, out=levels[1:])
-    check(levels <= _LARGEST_LEVEL, "a gap is too large")
-    largest = _unzigzag(planes[_LARGEST].integers(rows, None))
-    check(np.abs(largest) <= _LARGEST_SIGNED, "a largest logit is too large")
-    ranks = planes[_RANKS].integers(rows, _ESCAPED)
-    check(ranks < classes, "a label's rank does not exist")
-    labels, label_levels = _labels(planes, ids, levels, ranks, width)
-    check(labels < classes, "a label does not exist")
-    check(label_levels <= _LARGEST_LEVEL, "a label's gap is too large")
-    norms = None
-    if encoding.feature_width is not None:
-        norms = planes[_NORMS].integers(rows, 2)
-        check(
-            (norms == 0) | ((norms >= 16384) & (norms <= 49152)), "a feature's norm is out of range"
-        )
-    tails = _tails(planes, manifest, levels[k - 1])
-    check(np.abs(tails) <= _LARGEST_SIGNED, "a tail is too large")
-    return Columns(
-        ids=ids.T.astype(np.int32),
-        levels=levels.T.astype(np.int32),
-        largest=largest.astype(np.int32),
-        labels=labels.astype(np.int32),
-        label_ranks=ranks.astype(np.int32),
-        label_levels=label_levels.astype(np.int32),
-        tails=tails.T.astype(np.int32),
-        feature_norms=None if norms is None else norms.astype(np.int32),
-    )
+def _ranks(planes: dict, plane: int, parts: list[range], rows: int) -> np.ndarray:
+    """The integers [ranks, rows] of a plane in groups."""
+    values = [
+        planes[plane, group].integers(len(part) * rows).reshape(-1, rows)
+        for group, part in enumerate(parts)
+    ]
+    return np.concatenate(values) if values else np.zeros((0, rows), np.int64)
 
 
-def _labels(planes, ids, levels, ranks, width):
-    """Labels and their levels: of the head where the rank is in it, else from planes 5 and 6."""
+def _label_entries(planes: dict, ids, levels, labels, check):
+    """The labels' ranks and levels: in the head where it has the label, else of planes 4 and 5."""
     k, rows = ids.shape
-    outside = np.flatnonzero(ranks >= k)
-    place = np.minimum(ranks, k - 1)
-    labels = ids[place, np.arange(rows)]
-    label_levels = levels[place, np.arange(rows)]
-    labels[outside] = planes[_LABEL_IDS].integers(len(outside), width)
-    label_levels[outside] += planes[_LABEL_GAPS].integers(len(outside), _ESCAPED)
-    return labels, label_levels
+    coded = planes[_RANKS, 0].integers(rows)
+    named = ids == labels
+    check(named.any(axis=0) == (coded == 0), "a label's rank contradicts the head")
+    ranks = np.where(coded == 0, named.argmax(axis=0), coded - 1 + k)
+    outside = np.flatnonzero(coded)
+    label_levels = levels[np.minimum(ranks, k - 1), np.arange(rows)]
+    label_levels[outside] += planes[_LABEL_GAPS, 0].integers(len(outside))
+    return ranks, label_levels
 
 
-def _shifts(manifest: Manifest, last_levels: np.ndarray) -> list[np.ndarray]:
-    encoding = manifest.encoding
-    return [
-        last_levels
-        * encoding.tail_steps_per_nat
-        * t.denominator
-        // (encoding.steps_per_nat * t.numerator)
-        for t in encoding.tail_temperatures
-    ]
-
-
-def _tails(planes, manifest: Manifest, last_levels: np.ndarray) -> np.ndarray:
-    shifts = _shifts(manifest, last_levels)
-    tails = np.zeros((len(shifts), len(last_levels)), np.int64)
-    prediction = None
-    for i, shift in enumerate(shifts):
-        residuals = _unzigzag(planes[_TAILS + i].integers(len(last_levels), None))
-        prediction = -shift if i == 0 else tails[i - 1] + shifts[i - 1] - shift
-        tails[i] = prediction + residuals
-    return tails
-
-
-def _unzigzag(values: np.ndarray) -> np.ndarray:
-    return values >> 1 ^ -(values & 1)
-
-
-# Encoding again, which shows that bytes are the ones that belong to the integers
-
-
-def encode(block: Block, manifest: Manifest, view: int, number: int) -> bytes:
-    """The canonical bytes of decoded records."""
-    columns, encoding = block.columns, manifest.encoding
-    width = _id_width(encoding.classes)
-    ids = columns.ids.astype(np.int64).T
-    levels = columns.levels.astype(np.int64).T
-    outside = columns.label_ranks >= encoding.k
-    planes = [
-        _write_split(ids, width),
-        _write_escaped(np.diff(levels, axis=0)),
-        _write_split(_zigzag(columns.largest)),
-        _write_escaped(columns.label_ranks),
-        _write_split(columns.labels[outside], width),
-        _write_escaped((columns.label_levels - levels[-1])[outside]),
-    ]
-    if columns.feature_norms is not None:
-        planes.append(_write_split(columns.feature_norms, 2))
-    tails = columns.tails.astype(np.int64).T
-    shifts = _shifts(manifest, levels[-1])
-    for i, shift in enumerate(shifts):
-        prediction = -shift if i == 0 else tails[i - 1] + shifts[i - 1] - shift
-        planes.append(_write_split(_zigzag(tails[i] - prediction)))
-    directory = b"".join(
-        _ENTRY.pack(plane, form, 0, len(content))
-        for plane, (form, content) in zip(_plane_numbers(manifest), planes)
-    )
-    header = _header(manifest, view, number, bytes.fromhex(block.view_digest))
-    return b"".join([header, directory, *(content for _, content in planes)])
-
-
-def _zigzag(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.int64)
-    return values << 1 ^ values >> 63
-
-
-def _write_split(values: np.ndarray, width: int | None = None) -> tuple[int, bytes]:
-    """The form and bytes of a split plane; the narrowest one without a width."""
-    if width is None:
-        width = max(1, -(-int(values.max(initial=0)).bit_length() // 8))
-    flat = values.ravel()
-    columns = [(flat >> 8 * byte & 255).astype(np.uint8).tobytes() for byte in range(width)]
-    return width, b"".join(columns)
-
-
-def _write_escaped(values: np.ndarray) -> tuple[int, bytes]:
-    flat = values.ravel()
-    escapes = flat[flat >= 255].astype("<u4").tobytes()
-    return _ESCAPED, np.minimum(flat, 255).astype(np.uint8).tobytes() + escapes
+def _write_from_smallest(values: np.ndarray) -> tuple[int, int, bytes]:
+    smallest = int(values.min())
+    form, width, content = write_integers(values.astype(np.int64) - smallest)
+    return form, width, struct.pack("<i", smallest) + content

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import blocks
+from .calibration import Calibration
 from .canonical import digest, unwrap
 from .errors import LogitCacheError, demand
 from .features import ClassSums, is_class_sum
+from .forms import unpack_bits
 from .index import BlockInfo, Certificate
-from .manifest import Manifest, parse_manifest
+from .manifest import Manifest, class_width, parse_manifest
 from .pages import check_pages
 from .records import Records
 from .seal import Seal, read_seal
 from .store import TABLES, Store
 
+_LABELS = b"labels"
 _KEY = struct.Struct(">II")
 _FINDINGS = 100
 
@@ -89,6 +92,10 @@ class Cache:
             digest(calibration) == self.manifest.calibration,
             f"{self.path}: the calibration is not the manifest's",
         )
+        what = f"{self.path}: the calibration"
+        self._codec = blocks.Codec(
+            self.manifest, Calibration(calibration, self.manifest.encoding, what)
+        )
         self.digest = self._check_seal(self._seal)
 
     def _lock_folder(self) -> bool:
@@ -152,9 +159,21 @@ class Cache:
 
     def block(self, view: int, block: int) -> blocks.Block:
         """Decodes a block into the integers that it stores."""
-        return blocks.decode(
-            self._canonical_bytes(view, block), self.manifest, view, block, self._name(view, block)
+        content = self._canonical_bytes(view, block)
+        return self._codec.decode(content, view, block, self.labels(block), self._name(view, block))
+
+    def labels(self, block: int) -> np.ndarray:
+        """The labels of the samples of a block of any view, int64."""
+        what = f"{self.path}: the labels of block {block}"
+        classes, rows = self.manifest.encoding.classes, len(self.manifest.block_samples(block))
+        labels = self._get(
+            "meta",
+            _LABELS + struct.pack(">I", block),
+            lambda value: unpack_bits(unwrap(value, what), rows, class_width(classes), what),
         )
+        demand(labels is not None, f"{what} are missing")
+        demand(np.all(labels < classes), f"{what} are damaged: a class does not exist")
+        return labels
 
     def _canonical_bytes(self, view: int, block: int) -> bytes:
         what = self._name(view, block)
@@ -276,6 +295,7 @@ class Cache:
         )
         labels = np.zeros(manifest.encoding.classes, np.int64)
         infos = []
+        self._verify_labels(findings)
         self._find_foreign_keys(findings)
         for view, block in self._keys():
             try:
@@ -302,6 +322,17 @@ class Cache:
             sum(info.canonical_bytes for info in infos),
         )
 
+    def _verify_labels(self, findings: list[str]) -> None:
+        builder = hashlib.sha256()
+        try:
+            for block in range(self.manifest.blocks_per_view):
+                builder.update(self.labels(block).astype("<u4").tobytes())
+        except LogitCacheError as error:
+            findings.append(str(error))
+            return
+        if builder.hexdigest() != self.manifest.labels_digest:
+            findings.append("the labels do not have the digest that the manifest names")
+
     def _find_foreign_keys(self, findings: list[str]) -> None:
         for name in ("blocks", "index"):
             foreign = sum(
@@ -324,7 +355,7 @@ class Cache:
             demand(not self.sealed, f"{what} is missing from the sealed cache")
             return None
         content = self._canonical_bytes(view, block)
-        decoded = blocks.decode(content, self.manifest, view, block, what)
+        decoded = self._codec.decode(content, view, block, self.labels(block), what)
         for condition, fault in [
             (stored_bytes == info.stored_bytes, "its index entry has another stored length"),
             (len(content) == info.canonical_bytes, "its index entry has another length"),
@@ -334,9 +365,8 @@ class Cache:
                 sum(size for size, _ in info.planes.values()) == info.canonical_bytes,
                 "its planes do not add up",
             ),
-            (_names_classes_once(decoded.columns), "a record names a class twice"),
             (
-                blocks.encode(decoded, self.manifest, view, block) == content,
+                self._codec.encode(decoded, view, block) == content,
                 "it is not stored canonically",
             ),
         ]:
@@ -359,12 +389,3 @@ class Cache:
                 f"the feature sums of class {label} hold {sums.records[label]} records, the "
                 f"blocks {labels[label]}"
             )
-
-
-def _names_classes_once(columns) -> bool:
-    """Whether the classes of each head, and a label outside it, all differ."""
-    outside = columns.label_ranks >= columns.ids.shape[1]
-    heads = np.sort(columns.ids, axis=1)
-    twice = np.any(heads[:, 1:] == heads[:, :-1])
-    named = np.any(columns.ids[outside] == columns.labels[outside, None])
-    return not (twice or named)

@@ -38,6 +38,7 @@ class Manifest:
     data_set_name: str
     data_set_fingerprint: str
     samples: int
+    labels_digest: str
     class_names: tuple[str, ...]
     recipe: object
     recipe_digest: str
@@ -103,12 +104,15 @@ def _manifest(document) -> Manifest:
         ),
     )
     data_set = _members(
-        top["dataSet"], "dataSet", dict(name=str, fingerprint=str, samples=int, classNames=list)
+        top["dataSet"],
+        "dataSet",
+        dict(name=str, fingerprint=str, samples=int, labels=str, classNames=list),
     )
     recipe = _members(top["recipe"], "recipe", dict(digest=str, content=object))
     encoding = _encoding(top["encoding"])
     for value, name in [
         (data_set["fingerprint"], "dataSet.fingerprint"),
+        (data_set["labels"], "dataSet.labels"),
         (recipe["digest"], "recipe.digest"),
         (top["calibration"], "calibration"),
     ]:
@@ -119,6 +123,7 @@ def _manifest(document) -> Manifest:
         data_set_name=data_set["name"],
         data_set_fingerprint=data_set["fingerprint"],
         samples=data_set["samples"],
+        labels_digest=data_set["labels"],
         class_names=tuple(names),
         recipe=recipe["content"],
         recipe_digest=recipe["digest"],
@@ -209,9 +214,14 @@ def _encoding(value) -> Encoding:
 
 def largest_block(encoding: Encoding) -> int:
     """No canonical block of this encoding is longer, in bytes."""
-    row = 3 * encoding.k + 5 * (encoding.k - 1) + 17 + 4 * len(encoding.tail_temperatures)
-    features = 0 if encoding.feature_width is None else 8 + 2 * encoding.block_rows
-    return 184 + encoding.block_rows * row + features
+    features = 0 if encoding.feature_width is None else 1
+    integers = 2 * encoding.k + 3 + len(encoding.tail_temperatures) + features
+    return 824 + encoding.block_rows * 6 * integers
+
+
+def class_width(classes: int) -> int:
+    """The bits of a class."""
+    return max(1, (classes - 1).bit_length())
 
 
 def _temperatures(values: list) -> tuple[Fraction, ...]:

@@ -59,6 +59,7 @@ def manifest_document(
             name="toys",
             fingerprint="ab" * 32,
             samples=samples,
+            labels="",
             classNames=[f"class {i}" for i in range(classes)],
         ),
         recipe=recipe or dict(digest="cd" * 32, content=dict(version=1, operations=[])),
