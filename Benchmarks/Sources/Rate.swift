@@ -35,6 +35,12 @@ struct RateResult: Encodable {
   var planes: [String: Double]
   /// 4 k + 4.
   var plainBytes: Int
+  /// What the cache learned before its first block, and the bytes of that.
+  var calibration: String
+  var calibrationBytes: Int
+  /// Heads selected and errors measured, over all C classes, on one core.
+  var measuredPerSecond: Double
+  /// Records written, on one core.
   var encodedPerSecond: Double
   var decodedPerSecond: Double
   /// |g - g'| / |g| of each loss, g from the full rows.
@@ -97,7 +103,9 @@ private func rate(_ rows: TeacherRows, k: Int, _ study: GradientStudy) throws ->
       uniqueKeysWithValues: try reader.sizeByPlane().map {
         ($0.name, Double($0.storedBytes) / count)
       }),
-    plainBytes: 4 * k + 4, encodedPerSecond: count / cache.encodeSeconds,
+    plainBytes: 4 * k + 4, calibration: cache.calibration.summary,
+    calibrationBytes: cache.calibration.bytes.count,
+    measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,
     decodedPerSecond: count / (try cache.decodeSeconds()),
     gradientErrors: try study.errors(of: records), certificate: checks,
     certificateDifference: checks.map(\.difference).max() ?? 0)
@@ -112,9 +120,12 @@ extension RateResult {
       gradientErrors[loss.0].map { String(format: "%@ %.2f", loss.0, 100 * $0) }
     }
     return String(
-      format: "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f encoded/s, %.0f decoded/s\n",
+      format:
+        "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
       k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, fileBytesPerRecord,
-      encodedPerSecond, decodedPerSecond)
+      measuredPerSecond, encodedPerSecond,
+      decodedPerSecond)
+      + "         learned: \(calibration), \(calibrationBytes) bytes\n"
       + "         bytes: \(fields.joined(separator: ", "))\n"
       + "         gradient errors in %: \(errors.joined(separator: ", "))\n"
       + String(format: "         certificate differs by %.1e at most", certificateDifference)

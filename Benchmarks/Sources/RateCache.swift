@@ -6,39 +6,58 @@ import Losses
 /// A finished cache of a teacher's rows in a scratch folder, and what making it took.
 struct RateCache {
   let reader: CacheReader
-  /// Of this thread, measuring the rows' errors included; reading the rows is not.
-  private(set) var encodeSeconds = 0.0
+  /// Of this thread: to select heads and measure errors over all classes, and to write records.
+  private(set) var measureSeconds = 0.0
+  private(set) var packSeconds = 0.0
+  /// What the cache learned, and bytes of it and of the labels.
+  var calibration: Calibration { reader.calibration }
 
   /// Writes all rows, block by block.
   init(_ rows: TeacherRows, k: Int, folder: String) throws {
-    let manifest = Self.manifest(rows, k: k)
-    let (encoder, writer) = try Self.begin(manifest, rows, folder: folder)
+    var manifest = Self.manifest(rows, k: k)
+    let calibration = try Self.calibration(manifest, rows)
+    manifest.calibration = calibration.digest
+    let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
+    let writer = try CacheWriter(
+      path: folder, manifest: manifest, labels: rows.labels, calibration: calibration)
     for key in manifest.blockKeys {
       let samples = manifest.samples(of: key)
       let logits = rows.copy(view: key.view, samples: samples)
       let labels = Array(rows.labels[samples])
       let start = threadSeconds()
-      let block = try encoder.encode(
+      let block = try encoder.measure(
         logits: logits.span, labels: labels, view: key.view, block: key.block,
         firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"))
-      encodeSeconds += threadSeconds() - start
-      try writer.append([block])
+      measureSeconds += threadSeconds() - start
+      let middle = threadSeconds()
+      try writer.append([encoder.pack(block)])
+      packSeconds += threadSeconds() - middle
     }
     _ = try writer.seal()
     reader = try CacheReader(path: folder)
   }
 
-  /// How records are stored; what a codec learns from rows before the first block belongs here.
-  private static func begin(
-    _ manifest: Manifest, _ rows: TeacherRows, folder: String
-  ) throws -> (BlockEncoder, CacheWriter) {
-    (try BlockEncoder(manifest: manifest), try CacheWriter(path: folder, manifest: manifest))
+  /// Learned from every third block: the study's tables saw about as much.
+  private static func calibration(
+    _ manifest: Manifest, _ rows: TeacherRows
+  ) throws -> Calibration {
+    let encoder = try BlockEncoder(manifest: manifest)
+    let keys = manifest.blockKeys.enumerated().filter { $0.offset % 3 == 0 }.map(\.element)
+    let blocks = try keys.map { key in
+      let samples = manifest.samples(of: key)
+      let logits = rows.copy(view: key.view, samples: samples)
+      return try encoder.measure(
+        logits: logits.span, labels: Array(rows.labels[samples]), view: key.view,
+        block: key.block, firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
+        forCalibration: true)
+    }
+    return Calibration.learn(blocks, manifest)
   }
 
   private static func manifest(_ rows: TeacherRows, k: Int) -> Manifest {
     Manifest(
       dataSet: DataSetIdentity(
-        name: rows.name, fingerprint: Digest(of: rows.name), samples: rows.samples,
+        name: rows.name, fingerprint: Digest(of: rows.name), labels: rows.labels,
         classNames: (0..<rows.classes).map { "\($0)" }),
       recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
       seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),

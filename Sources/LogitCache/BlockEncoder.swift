@@ -209,7 +209,9 @@ public final class BlockEncoder {
     let record = RowMeter.Record(
       storedLargest: quantiser.storedLargest, labelGap: largest - Double(values[label]),
       labelInHead: labelInHead)
-    meter.load(values, head: selection.ids.prefix(encoding.k)) { columns.levels[$0 * columns.rows + row] }
+    meter.load(values, head: selection.ids.prefix(encoding.k)) {
+      columns.levels[$0 * columns.rows + row]
+    }
     for index in encoding.temperatures.indices {
       let ratio = meter.measure(
         record, at: encoding.temperatures[index].value,

@@ -49,7 +49,9 @@ extension OrderTable {
   ) -> OrderTable {
     let depth = Calibration.depth(encoding)
     let all = topLists(blocks, depth) { _ in true }
-    let (even, odd) = (topLists(blocks, depth) { $0 % 2 == 0 }, topLists(blocks, depth) { $0 % 2 == 1 })
+    let (even, odd) = (
+      topLists(blocks, depth) { $0 % 2 == 0 }, topLists(blocks, depth) { $0 % 2 == 1 }
+    )
     let classes = encoding.classes
     var best = OrderChoice(key: .none, prefix: 0, length: 0)
     guard odd.rows > 0 else { return identity(classes: classes) }
@@ -67,7 +69,8 @@ extension OrderTable {
   private static func choices(_ encoding: Encoding) -> [OrderChoice] {
     let prefix = min(encoding.classes, 4096)
     var choices = [
-      OrderChoice(key: .none, prefix: 0, length: 0), OrderChoice(key: .none, prefix: prefix, length: 0),
+      OrderChoice(key: .none, prefix: 0, length: 0),
+      OrderChoice(key: .none, prefix: prefix, length: 0),
     ]
     var lengths = [max(32, encoding.k), max(128, 2 * encoding.k)].map { min(encoding.classes, $0) }
     if lengths[0] == lengths[1] { lengths.removeLast() }
@@ -144,7 +147,8 @@ extension OrderTable {
 
   /// The best classes of one key: its own points, and half a row of the average of all rows.
   private static func list(
-    _ touched: [UInt32], _ scores: inout [UInt64], _ order: [UInt32], _ totals: [UInt64], length: Int
+    _ touched: [UInt32], _ scores: inout [UInt64], _ order: [UInt32], _ totals: [UInt64],
+    length: Int
   ) -> [UInt32] {
     var candidates = touched
     for id in order.prefix(length) where scores[Int(id)] == 0 { candidates.append(id) }
@@ -156,7 +160,8 @@ extension OrderTable {
 
   /// Bytes of the table that `learn` would make.
   private static func learnedSize(_ rows: TopLists, _ choice: OrderChoice, classes: Int) -> Int {
-    let keys = choice.key == .none
+    let keys =
+      choice.key == .none
       ? 0 : Set((0..<rows.rows).map { rows.key($0, choice.key) }).count
     let ids = choice.prefix + keys + keys * choice.length
     return ids * Int(Calibration.idWidth(classes)) / 8

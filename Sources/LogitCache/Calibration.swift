@@ -88,14 +88,16 @@ public struct Calibration: Equatable, Sendable {
       Int(temperatures) == encoding.tailTemperatures.count, "it has \(temperatures) temperatures")
     let (prefix, lists, keys) = (Int(prefixCount), Int(length), Int(keyCount))
     try demand(
-      prefix <= classes && lists <= classes && keys <= classes, "it has more than \(classes) classes")
+      prefix <= classes && lists <= classes && keys <= classes,
+      "it has more than \(classes) classes")
     try demand((key == .none) == (keys == 0) && (keys == 0) == (lists == 0), "its lists are empty")
     let count = prefix + keys + keys * lists
     let width = Int(idWidth(classes))
     let packed = (count * width + 7) / 8
     let coefficients = (0..<Int(temperatures)).reduce(0) { $0 + TailPredictor.base + $1 }
     try demand(
-      reader.remaining == packed + 4 * coefficients, "it has \(bytes.count) bytes, not as many as it says")
+      reader.remaining == packed + 4 * coefficients,
+      "it has \(bytes.count) bytes, not as many as it says")
     guard let bits = reader.next(count: packed) else { throw Problem(.corrupt, "it is cut off") }
     let ids = try BitReader.unpack(bits, count: count, width: width)
     let parts = (
@@ -119,7 +121,8 @@ public struct Calibration: Equatable, Sendable {
     let tails = try (0..<Int(temperatures)).map { index in
       try (0..<TailPredictor.base + index).map { _ in
         let value = reader.next(UInt32.self).map { Int32(bitPattern: $0) } ?? 0
-        try demand(Int64(value).magnitude <= UInt64(TailPredictor.limit), "a coefficient is \(value)")
+        try demand(
+          Int64(value).magnitude <= UInt64(TailPredictor.limit), "a coefficient is \(value)")
         return value
       }
     }

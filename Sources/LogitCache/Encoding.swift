@@ -166,8 +166,8 @@ public struct Encoding: Codable, Hashable, Sendable {
 
   /// No canonical block of this encoding is longer, in bytes.
   var largestBlock: Int {
-    // No form takes more than its buckets do: 1 byte and at most 29 bits.
-    let integer = 5
+    // Half a byte of code, a bucket and at most 29 bits more.
+    let integer = 6
     let row = (2 * k + 3 + (featureWidth == nil ? 0 : 1) + tailTemperatures.count) * integer
     return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row + 256
   }

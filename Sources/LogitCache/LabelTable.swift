@@ -59,7 +59,8 @@ enum LabelTable {
       return labels
     } catch let problem as Problem {
       throw Problem(
-        problem.kind, "\(environment.path): the labels of block \(block) are damaged: \(problem.message)")
+        problem.kind,
+        "\(environment.path): the labels of block \(block) are damaged: \(problem.message)")
     }
   }
 
@@ -72,7 +73,8 @@ enum LabelTable {
       for label in try read(block, transaction, environment, manifest) { builder.append(label) }
     }
     guard builder.finish() == manifest.dataSet.labels else {
-      throw Problem(.corrupt, "\(environment.path): the labels are not those that the manifest names")
+      throw Problem(
+        .corrupt, "\(environment.path): the labels are not those that the manifest names")
     }
   }
 }

@@ -83,7 +83,8 @@ enum Lehmer {
   }
 
   @inline(__always)
-  private static func load(_ values: UnsafeBufferPointer<UInt32>, _ start: Int, _ rows: Int) -> Lane {
+  private static func load(_ values: UnsafeBufferPointer<UInt32>, _ start: Int, _ rows: Int) -> Lane
+  {
     if rows >= width {
       return UnsafeRawPointer(values.baseAddress! + start).loadUnaligned(as: Lane.self)
     }

@@ -38,7 +38,8 @@ struct OrderTable: Equatable, Sendable {
 
   /// Makes the table; `prefix` and every list name distinct classes below `classes`.
   init(classes: Int, key: Key, prefix: [UInt32], keys: [UInt32], length: Int, lists: [UInt32]) {
-    precondition(lists.count == keys.count * length, "\(lists.count) entries in \(keys.count) lists")
+    precondition(
+      lists.count == keys.count * length, "\(lists.count) entries in \(keys.count) lists")
     self.classes = classes
     self.key = key
     self.prefix = prefix

@@ -109,7 +109,9 @@ struct TailModel {
           let end = UInt32(powers.count &- 1)
           for rank in 0..<encoding.k {
             let start = rank &* rows
-            for row in 0..<rows { sums[row] &+= UInt64(powers[Int(min(levels[start &+ row], end))]) }
+            for row in 0..<rows {
+              sums[row] &+= UInt64(powers[Int(min(levels[start &+ row], end))])
+            }
           }
         }
       }

@@ -66,7 +66,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     let seal = try Files.read(folder.file("seal.json"))
     try FileManager.default.removeItem(atPath: folder.file("seal.json"))
     #expect(try !CacheReader(path: folder.path).isSealed)
-    #expect(try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal() == digest)
+    #expect(
+      try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal()
+        == digest)
     #expect(try Files.read(folder.file("seal.json")) == seal)
   }
 
@@ -81,7 +83,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     other.seed = 8
     other.encoding.k = 4
     other.teacher = .object(["weights": .string("huge"), "runtime": .string("x")])
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: other, labels: job.labels) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: other, labels: job.labels)
+    }
     #expect(found.kind == .corrupt)
     for line in [
       "seed: the cache has 7, this run has 8", "encoding.k: the cache has 5, this run has 4",
@@ -96,7 +100,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
   @Test func `a second writer is refused`() throws {
     let folder = ScratchFolder()
     let first = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     #expect(found.kind == .cannotCreate)
     #expect(found.message.contains("is in use"))
     try first.append(try job.encodeAll())
@@ -105,7 +111,8 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
   @Test func `an unfinished cache can be read and verified`() throws {
     let folder = ScratchFolder()
     let blocks = try job.encodeAll()
-    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append(Array(blocks[..<5]))
+    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append(
+      Array(blocks[..<5]))
     let report = try verifyCache(path: folder.path)
     #expect(report.blocks == 5)
     #expect(report.missingBlocks == blocks.count - 5)
@@ -115,7 +122,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     #expect(try reader.blockInfo(blocks[6].key) == nil)
     var batch = reader.makeBatch()
     #expect(problem { try reader.decode(view: 1, block: 6, into: &batch) }.kind == .noInput)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     #expect(found.kind == .cannotCreate)
   }
 
@@ -144,7 +153,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
         child.waitUntilExit()
       }
     }
-    for _ in 0..<200 { _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels) }
+    for _ in 0..<200 {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     children.cancel()
     _ = await children.result
   }

@@ -87,7 +87,8 @@ private func job(_ seed: UInt64) -> Job {
       blocks.removeFirst(count)
     }
     #expect(
-      try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal() == wanted, "seed \(seed)")
+      try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal()
+        == wanted, "seed \(seed)")
     #expect(
       try CacheReader(path: folder.path).classMeans()
         == CacheReader(path: straight.path).classMeans(), "seed \(seed)")
@@ -98,7 +99,9 @@ private func job(_ seed: UInt64) -> Job {
     var first = job
     first.manifest.dataSet.samples = 10
     let folder = ScratchFolder()
-    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append([job.encodeAll()[0]])
+    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append([
+      job.encodeAll()[0]
+    ])
     let means = try CacheReader(path: folder.path).classMeans()
     #expect(zip(means, plainMeans(first)).allSatisfy { isClose($0, $1) })
     #expect(try verifyCache(path: folder.path).blocks == 1)
@@ -163,7 +166,9 @@ private func job(_ seed: UInt64) -> Job {
     let folder = ScratchFolder()
     try Job(classes: 3, k: 2, samples: 5, featureWidth: 4).write(to: folder.path)
     let other = Job(classes: 3, k: 2, samples: 5)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: other.manifest, labels: other.labels) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: other.manifest, labels: other.labels)
+    }
     #expect(
       found.message.contains("encoding.featureWidth: the cache has 4, this run has nothing"))
   }

@@ -60,7 +60,8 @@ private func shape(_ seed: UInt64) -> Job {
   }
 
   @Test(arguments: UInt64(50)...60)
-  func `raw logits come back within half a step and half a step of the largest`(seed: UInt64) throws {
+  func `raw logits come back within half a step and half a step of the largest`(seed: UInt64) throws
+  {
     let job = shape(seed)
     let folder = ScratchFolder()
     try job.write(to: folder.path)
