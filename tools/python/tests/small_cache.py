@@ -12,8 +12,10 @@ import numpy as np
 import zstandard
 
 from logitcache import blocks
+from logitcache.calibration import Calibration
 from logitcache.canonical import canonical_json
-from logitcache.manifest import Manifest, parse_manifest
+from logitcache.forms import pack_bits
+from logitcache.manifest import Manifest, class_width, parse_manifest
 from logitcache.records import Columns
 from logitcache.seal import chunk_size
 
@@ -59,28 +61,55 @@ def manifest_document(
             name="toys",
             fingerprint="ab" * 32,
             samples=samples,
-            labels="",
             classNames=[f"class {i}" for i in range(classes)],
         ),
         recipe=recipe or dict(digest="cd" * 32, content=dict(version=1, operations=[])),
         encoding=encoding | more,
-        calibration=hashlib.sha256(b"").hexdigest(),
     )
 
 
-def random_columns(manifest: Manifest, rows: int, generator: np.random.Generator) -> Columns:
-    """Records as a teacher could have given them, some with far values and labels."""
+def complete(document: dict, labels: np.ndarray, calibration: bytes) -> dict:
+    """A manifest with the digests of labels and calibration."""
+    digest = hashlib.sha256(labels.astype("<u4").tobytes()).hexdigest()
+    return document | {
+        "dataSet": document["dataSet"] | {"labels": digest},
+        "calibration": hashlib.sha256(calibration).hexdigest(),
+    }
+
+
+def random_calibration(document: dict, key: int, generator: np.random.Generator) -> bytes:
+    """A calibration with lists of any length, for some of the classes."""
+    encoding = document["encoding"]
+    classes = encoding["classes"]
+    temperatures = len(encoding["temperatures"]) if encoding["k"] < classes else 0
+
+    def some(count):
+        return generator.permutation(classes)[:count]
+
+    beginning = some(generator.integers(0, min(classes, 50) + 1))
+    length, count = (int(generator.integers(1, min(classes, 30) + 1)) for _ in range(2))
+    if key == 0:
+        length = count = 0
+    ids = np.concatenate([beginning, np.sort(some(count)), *(some(length) for _ in range(count))])
+    coefficients = generator.integers(-6000, 6000, sum(3 + i for i in range(temperatures)))
+    head = struct.pack("<4sHBBIII", b"LGCC", 1, key, temperatures, len(beginning), length, count)
+    packed = pack_bits(ids.astype(np.int64), class_width(classes))
+    return head + packed + coefficients.astype("<i4").tobytes()
+
+
+def random_columns(
+    manifest: Manifest, labels: np.ndarray, generator: np.random.Generator
+) -> Columns:
+    """Records as a teacher could have given them, some with far values, some wrong."""
     encoding = manifest.encoding
-    classes, k = encoding.classes, encoding.k
-    logits = np.rint(
-        generator.standard_normal((rows, classes)) * generator.choice([20, 900], (rows, 1))
-    )
-    order = np.argsort(-logits, axis=1, kind="stable")
-    levels = (logits.max(axis=1, keepdims=True) - np.take_along_axis(logits, order, 1)).astype(
-        np.int64
-    )
-    ranks = np.where(generator.random(rows) < 0.5, 0, generator.integers(0, classes, rows))
+    classes, k, rows = encoding.classes, encoding.k, len(labels)
     every = np.arange(rows)
+    spread = generator.choice([20, 900], (rows, 1))
+    logits = np.rint(generator.standard_normal((rows, classes)) * spread).astype(np.int64)
+    logits[every, labels] += generator.choice([0, 4000], rows)
+    order = np.argsort(-logits, axis=1, kind="stable")
+    levels = logits.max(axis=1, keepdims=True) - np.take_along_axis(logits, order, 1)
+    ranks = np.argmax(order == labels[:, None], axis=1)
     tails = generator.integers(-3000, 3000, (rows, len(encoding.tail_temperatures)))
     norms = None
     if encoding.feature_width is not None:
@@ -89,7 +118,7 @@ def random_columns(manifest: Manifest, rows: int, generator: np.random.Generator
         ids=order[:, :k].astype(np.int32),
         levels=levels[:, :k].astype(np.int32),
         largest=generator.integers(-5000, 5000, rows).astype(np.int32),
-        labels=order[every, ranks].astype(np.int32),
+        labels=labels.astype(np.int32),
         label_ranks=ranks.astype(np.int32),
         label_levels=levels[every, ranks].astype(np.int32),
         tails=tails.astype(np.int32),
@@ -99,28 +128,48 @@ def random_columns(manifest: Manifest, rows: int, generator: np.random.Generator
 
 @dataclass
 class SmallCache:
-    """A cache to be written; its parts can be changed before `write`."""
+    """A cache to be written; its parts can be changed before `write`.
+
+    `key` is the calibration's: 0 none, 1 label, 2 first class.
+    """
 
     document: dict
     seed: int = 1
+    key: int = 1
+    labels: np.ndarray | None = None
     view_digest: object = lambda view, samples: "ef" * 32
     columns: dict = field(default_factory=dict)
     contents: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.manifest = parse_manifest(canonical_json(self.document), "small")
         generator = np.random.default_rng(self.seed)
+        if self.labels is None:
+            classes, samples = self.document["encoding"]["classes"], self.document["dataSet"]
+            self.labels = generator.integers(0, classes, samples["samples"])
+        self.calibration = random_calibration(self.document, self.key, generator)
+        self.document = complete(self.document, self.labels, self.calibration)
+        self.manifest = parse_manifest(canonical_json(self.document), "small")
+        self.codec = blocks.Codec(
+            self.manifest, Calibration(self.calibration, self.manifest.encoding, "small")
+        )
         for view in range(self.manifest.views):
             for block in range(self.manifest.blocks_per_view):
-                samples = self.manifest.block_samples(block)
-                columns = random_columns(self.manifest, len(samples), generator)
-                self.columns[view, block] = columns
-                self.contents[view, block] = blocks.encode(
-                    blocks.Block(self.view_digest(view, samples), columns),
-                    self.manifest,
-                    view,
-                    block,
-                )
+                columns = random_columns(self.manifest, self.block_labels(block), generator)
+                self.put((view, block), columns)
+
+    def block_labels(self, block: int) -> np.ndarray:
+        samples = self.manifest.block_samples(block)
+        return self.labels[samples.start : samples.stop].astype(np.int64)
+
+    def put(self, key: tuple[int, int], columns: Columns) -> None:
+        """Sets the records of a block."""
+        view_digest = self.view_digest(key[0], self.manifest.block_samples(key[1]))
+        self.columns[key] = columns
+        self.contents[key] = self.codec.encode(blocks.Block(view_digest, columns), *key)
+
+    def decode(self, key: tuple[int, int], content: bytes) -> blocks.Block:
+        """Decodes other bytes as a block of this cache."""
+        return self.codec.decode(bytes(content), *key, self.block_labels(key[1]), "it")
 
     def stored(self, key) -> bytes:
         """The payload of a block's value."""
@@ -184,10 +233,14 @@ class SmallCache:
             "index": {},
             "meta": {
                 b"manifest": canonical_json(self.document),
-                b"calibration": b"",
+                b"calibration": self.calibration,
                 **self.class_sums(),
             },
         }
+        width = class_width(self.manifest.encoding.classes)
+        for block in range(self.manifest.blocks_per_view):
+            packed = pack_bits(self.block_labels(block), width)
+            tables["meta"][b"labels" + struct.pack(">I", block)] = packed
         for key in self.contents:
             if key not in missing:
                 name, stored = struct.pack(">II", *key), self.stored(key)

@@ -1,6 +1,7 @@
 """Reading, refusing and verifying caches."""
 
 import fcntl
+import json
 import os
 import random
 import struct
@@ -16,6 +17,7 @@ from small_cache import SmallCache, edit_json, manifest_document, write_seal
 import logitcache
 from logitcache import LogitCacheError, blocks
 from logitcache.canonical import canonical_json
+from logitcache.forms import pack_bits
 
 
 @pytest.fixture
@@ -34,9 +36,10 @@ def refusal(path) -> str:
 @pytest.mark.parametrize(
     "classes, k", [(1, 1), (2, 1), (7, 3), (7, 7), (256, 5), (257, 5), (70000, 2)]
 )
-@pytest.mark.parametrize("feature_width", [None, 3])
-def test_records_come_back(tmp_path, classes, k, feature_width):
-    small = SmallCache(manifest_document(classes, k, feature_width=feature_width), seed=classes)
+@pytest.mark.parametrize("key, feature_width", [(0, None), (1, 3), (2, None)])
+def test_records_come_back(tmp_path, classes, k, key, feature_width):
+    document = manifest_document(classes, k, feature_width=feature_width)
+    small = SmallCache(document, seed=classes, key=key)
     with logitcache.open(small.write(tmp_path)) as cache:
         report = cache.verify()
         assert (report.blocks, report.missing_blocks, report.records) == (6, 0, 20)
@@ -145,7 +148,7 @@ def test_what_is_no_cache_is_refused(tmp_path):
     ],
 )
 def test_a_manifest_that_is_out_of_range_is_refused(tmp_path, small, change, reason):
-    document = manifest_document()
+    document = json.loads(canonical_json(small.document))
     change(document)
 
     def replace(tables):
@@ -261,17 +264,28 @@ def test_a_seal_that_does_not_fit_is_refused(tmp_path, small, change, reason):
     assert reason in refusal(path)
 
 
-def test_a_block_that_is_not_stored_canonically_is_refused(tmp_path):
-    small = SmallCache(manifest_document())
-    content = bytearray(small.contents[0, 0])
-    key = 0, 0
-    columns = small.columns[key]
-    small.contents[key] = bytes(content)
-    twice = columns.ids.copy()
-    twice[:, 1] = twice[:, 0]
-    changed = blocks.Block("ef" * 32, type(columns)(**vars(columns) | {"ids": twice}))
-    small.contents[key] = blocks.encode(changed, small.manifest, *key)
-    assert "names a class twice" in refusal(small.write(tmp_path))
+def test_a_block_that_is_not_stored_canonically_is_refused(tmp_path, small):
+    """All gaps of the first rank in more bits than they need."""
+    key, entry = (0, 0), 72 + 8 * len(blocks.groups(3))
+    content = small.contents[key]
+    plane, group, form, width, length = struct.unpack_from("<BBBBI", content, entry)
+    assert plane == 2 and form != 16
+    start = 72 + 8 * len(small.codec.entries)
+    start += sum(struct.unpack_from("<4xI", content, place)[0] for place in range(72, entry, 8))
+    gaps = np.diff(small.columns[key].levels.astype(np.int64), axis=1)[:, 0]
+    packed = pack_bits(gaps, 30)
+    small.contents[key] = b"".join(
+        [
+            content[:entry],
+            struct.pack("<BBBBI", plane, group, 16, 30, len(packed)),
+            content[entry + 8 : start],
+            packed,
+            content[start + length :],
+        ]
+    )
+    columns = small.decode(key, small.contents[key]).columns
+    assert np.array_equal(columns.levels, small.columns[key].levels)
+    assert "is not stored canonically" in refusal(small.write(tmp_path))
 
 
 # Damage

@@ -30,30 +30,12 @@ def write_cache(folder) -> str:
     document = manifest_document(k=7, recipe=dict(digest=recipe.digest, content=recipe.canonical))
     document["dataSet"]["fingerprint"] = data.fingerprint
     renderer = Renderer(data, recipe, document["seed"])
-    small = SmallCache(document, view_digest=lambda view, samples: renderer.digest(samples, view))
-    for (view, block), columns in small.columns.items():
-        samples = small.manifest.block_samples(block)
-        relabel(small, (view, block), columns, data.labels[samples.start : samples.stop])
+    small = SmallCache(
+        document,
+        labels=data.labels,
+        view_digest=lambda view, samples: renderer.digest(samples, view),
+    )
     return small.write(folder)
-
-
-def relabel(small, key, columns, labels):
-    from logitcache import blocks
-
-    ranks = np.argmax(columns.ids == labels[:, None], axis=1)
-    changed = type(columns)(
-        **vars(columns)
-        | dict(
-            labels=labels,
-            label_ranks=ranks.astype(np.int32),
-            label_levels=columns.levels[np.arange(len(labels)), ranks],
-        )
-    )
-    view, samples = key[0], small.manifest.block_samples(key[1])
-    small.columns[key] = changed
-    small.contents[key] = blocks.encode(
-        blocks.Block(small.view_digest(view, samples), changed), small.manifest, *key
-    )
 
 
 @pytest.fixture
