@@ -45,13 +45,7 @@ public final class CacheWriter: Sendable {
     self.manifest = manifest
     folder = CacheFolder(path: path)
     if !Files.exists(path) { try Files.makeFolder(path) }
-    guard let lock = try FolderLock(path, .exclusive) else {
-      throw Problem(
-        .cannotCreate,
-        "\(path) is in use: another process is writing this cache, or reading it unfinished; "
-          + "wait for it to end")
-    }
-    self.lock = lock
+    lock = try CacheWriter.lock(path, .exclusive)
     let existing = try CacheWriter.inspect(folder, wanting: manifest)
     if case .sealed(let digest) = existing {
       if try Seal.read(folder) == nil {
@@ -69,6 +63,14 @@ public final class CacheWriter: Sendable {
   }
 
   deinit { OpenWriters.remove(path) }
+
+  private static func lock(_ path: String, _ mode: FolderLock.Mode) throws -> FolderLock {
+    if let lock = try FolderLock(path, mode) { return lock }
+    throw Problem(
+      .cannotCreate,
+      "\(path) is in use: another process is writing this cache, or reading it unfinished; "
+        + "wait for it to end")
+  }
 
   /// The folder's cache, looked at without changing anything.
   private enum Existing {
@@ -161,12 +163,17 @@ public final class CacheWriter: Sendable {
   /// What the cache in folder `path` learned, if there is one; the same job goes on with it.
   ///
   /// - Parameter manifest: the job's, whatever its calibration.
-  /// - Throws: `Problem(.corrupt)` with a list of what differs when it is another job's cache.
+  /// - Throws: `Problem(.corrupt)` with a list of what differs when it is another job's cache;
+  ///   `.cannotCreate` when another process is writing it.
   public static func storedCalibration(
     path: String, manifest: Manifest
   ) throws -> Calibration? {
     let folder = CacheFolder(path: path)
     guard folder.hasData else { return nil }
+    // A writer would change pages while they are checked.
+    let lock = try lock(path, .shared)
+    defer { withExtendedLifetime(lock) {} }
+    try Seal.read(folder)?.checkLength(folder)
     let report = try PageCheck.check(
       path: folder.dataFile, tables: CacheFolder.tables, freeList: true)
     guard report.entries.count == CacheFolder.tables.count else { return nil }

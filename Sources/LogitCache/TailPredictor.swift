@@ -128,22 +128,15 @@ struct TailModel {
 }
 
 extension TailPredictor {
-  /// Learns the coefficients of one temperature after the other by least squares.
+  /// Learns the coefficients of each temperature by least squares.
   ///
   /// Sums are of integers, and the solution is made of IEEE 754 operations in a fixed order.
   static func learn(_ blocks: [RecordColumns], _ encoding: Encoding) -> TailPredictor {
     let count = encoding.tailTemperatures.count
-    var known: [[Int32]] = []
-    for index in 0..<count {
-      let zero = (0..<count).map { [Int32](repeating: 0, count: base + $0) }
-      let partial = TailPredictor(coefficients: known + zero[index...])
-      var equations = NormalEquations(base + index)
-      for columns in blocks {
-        collect(columns, encoding, partial, index) { equations.add($0, $1) }
-      }
-      known.append(equations.solution().map { coefficient($0) })
-    }
-    return TailPredictor(coefficients: known)
+    var equations = (0..<count).map { NormalEquations(base + $0) }
+    for columns in blocks { add(columns, encoding, to: &equations) }
+    return TailPredictor(
+      coefficients: equations.map { $0.solution().map { coefficient($0) } })
   }
 
   private static func coefficient(_ value: Double) -> Int32 {
@@ -151,17 +144,16 @@ extension TailPredictor {
     return Int32(max(-Double(limit), min(Double(limit), scaled)))
   }
 
-  /// Visits (numbers, e) of every row at temperature `index`.
-  private static func collect(
-    _ columns: RecordColumns, _ encoding: Encoding, _ partial: TailPredictor, _ index: Int,
-    _ add: ([Double], Double) -> Void
+  /// Adds the numbers and the e of every row to the sums of each temperature.
+  private static func add(
+    _ columns: RecordColumns, _ encoding: Encoding, to equations: inout [NormalEquations]
   ) {
     let rows = columns.rows
-    var excess = [[Double]](repeating: [], count: columns.temperatures)
-    // A prediction of e = 0 is minus what the head says: e = ratio - prediction then.
+    // Foretelling e = 0 gives minus what the head says: e is then the ratio minus that.
     let zero = TailPredictor(
-      coefficients: partial.coefficients.map { [Int32](repeating: 0, count: $0.count) })
+      coefficients: equations.indices.map { [Int32](repeating: 0, count: base + $0) })
     var model = TailModel(encoding, zero)
+    var excess = [[Double]](repeating: [], count: columns.temperatures)
     model.predict(columns) { temperature, row, prediction in
       let ratio = columns.tails[temperature * rows + row]
       excess[temperature].append(Double(ratio &- prediction))
@@ -173,8 +165,10 @@ extension TailPredictor {
         Double(columns.levels[(encoding.k - 1) * rows + row]),
         Double(columns.levels[(encoding.k / 2) * rows + row]),
       ]
-      for before in 0..<index { numbers.append(excess[before][row]) }
-      add(numbers, excess[index][row])
+      for temperature in equations.indices {
+        equations[temperature].add(numbers, excess[temperature][row])
+        numbers.append(excess[temperature][row])
+      }
     }
   }
 }

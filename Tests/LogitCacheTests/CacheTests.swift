@@ -100,6 +100,10 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
   @Test func `a second writer is refused`() throws {
     let folder = ScratchFolder()
     let first = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    let asked = problem {
+      _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
+    }
+    #expect(asked.kind == .cannotCreate, "\(asked)")
     let found = problem {
       _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     }
