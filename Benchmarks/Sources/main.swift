@@ -7,7 +7,7 @@ struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure ours beside its peer in one run.")
 
-  @Argument(help: "What to measure: losses, rate, replay.")
+  @Argument(help: "What to measure: losses, rate, replay, training.")
   var name: String
 
   @Argument(help: "The teacher whose rows 'rate' measures: ocr, ocrwide, soft1000.")
@@ -19,7 +19,7 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "The compiler flags to print in the result.")
   var flags = "unknown"
 
-  @Option(help: "A Python interpreter with PyTorch, the peer of the losses.")
+  @Option(help: "A Python interpreter with what the peers in Benchmarks/Peers import.")
   var python = ".venv-bench/bin/python"
 
   @Option(help: "The folder of the teacher's rows.")
@@ -34,6 +34,15 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
   var batches: Int?
 
+  @Option(help: "replay: the records of each cache.")
+  var records = 131_072
+
+  @Option(help: "replay: how many records are read alone, at random.")
+  var lone = 500
+
+  @Option(help: "replay: seconds of trying for each side, order and round.")
+  var seconds = 0.5
+
   @Option(help: "Keep the result as Benchmarks/runs/NAME.json.")
   var save: String?
 
@@ -45,9 +54,14 @@ struct BenchmarkCommand: ParsableCommand {
     switch name {
     case "losses": try lossesBenchmark(python: python, into: &report)
     case "rate": try rateBenchmark(try rateSettings(), into: &report)
-    case "replay": report.rows = try replayBenchmark()
+    case "replay":
+      try replayBenchmark(
+        ReplaySettings(records: records, lone: lone, seconds: seconds), python: python,
+        into: &report)
+    case "training": report.rows = try trainingBenchmark()
     default:
-      throw ValidationError("there is no benchmark '\(name)'; choose losses, rate or replay")
+      throw ValidationError(
+        "there is no benchmark '\(name)'; choose losses, rate, replay or training")
     }
     FileHandle.standardError.write(Data(report.table.utf8))
     if json { print(try canonicalJSON(report)) }

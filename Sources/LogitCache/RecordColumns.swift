@@ -92,6 +92,10 @@ struct RecordColumns: Equatable {
     transpose(labelLevels, columns: 1, into: &batch.labelGaps) { Float($0) * step }
   }
 
+  /// Turns columns into rows, a tile of rows after the other.
+  ///
+  /// So a column's writes stay in the first cache: about one store a cycle. Exchanging lanes of vectors
+  /// instead gains up to a third at some k and loses it at others.
   @inline(__always)
   private func transpose<Source, Target>(
     _ source: [Source], columns: Int, into target: inout [Target],
@@ -100,9 +104,11 @@ struct RecordColumns: Equatable {
     let rows = rows
     source.withUnsafeBufferPointer { source in
       target.withUnsafeMutableBufferPointer { target in
-        for column in 0..<columns {
-          for row in 0..<rows {
-            target[row &* columns &+ column] = convert(source[column &* rows &+ row])
+        for start in stride(from: 0, to: rows, by: 128) {
+          for column in 0..<columns {
+            for row in start..<min(start + 128, rows) {
+              target[row &* columns &+ column] = convert(source[column &* rows &+ row])
+            }
           }
         }
       }

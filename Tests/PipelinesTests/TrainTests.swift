@@ -170,6 +170,19 @@ import Testing
     #expect(metrics.count == 1)
   }
 
+  @Test func `the memory for decoded records does not change the weights`() throws {
+    let workshop = try Workshop(samples: 2100)
+    try precompute(workshop.job())
+    let plan = try workshop.plan("kd@4", epochs: 4, "cache: cache")
+    for (name, bytes) in [("none", 0), ("some", 100_000), ("all", 1 << 30)] {
+      var options = workshop.options(name)
+      options.decodedBytes = bytes
+      try train(plan, options)
+    }
+    let weights = try ["none", "some", "all"].map { try workshop.modelBytes($0) }
+    #expect(Set(weights).count == 1)
+  }
+
   @Test func `a cache of other data is refused by both fingerprints`() throws {
     let workshop = try Workshop()
     try precompute(workshop.job())
