@@ -16,14 +16,15 @@ private struct Store {
   /// The largest logit of a record is `view * samples + sample`.
   init(samples: Int, views: Int, blockRows: Int) throws {
     (self.samples, self.views, self.blockRows) = (samples, views, blockRows)
+    let labels = [Int32](repeating: 0, count: samples)
     let manifest = Manifest(
       dataSet: DataSetIdentity(
-        name: "numbers", fingerprint: Digest(of: "numbers"), samples: samples,
+        name: "numbers", fingerprint: Digest(of: "numbers"), labels: labels,
         classNames: ["a", "b", "c"]),
       recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
       views: views, teacher: .object([:]),
       encoding: Encoding(classes: 3, k: 2, blockRows: blockRows))
-    let writer = try CacheWriter(path: folder.path, manifest: manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: manifest, labels: labels)
     let encoder = try BlockEncoder(manifest: manifest)
     for key in manifest.blockKeys {
       let range = manifest.samples(of: key)
