@@ -11,8 +11,10 @@ private func subject(_ index: Int) throws -> Subject {
   return made
 }
 
-/// The whole test: an input is refused with `Problem(.corrupt)`, or gives records in range which the
-/// writer would store in one way only, and which that way gives back.
+/// The whole test of one input.
+///
+/// It is refused with `Problem(.corrupt)`, or gives records in range which the writer would store in one way
+/// only, and which that way gives back. Any calibration gives the same records.
 ///
 /// - Returns: whether the input was accepted.
 @discardableResult
@@ -20,16 +22,21 @@ func check(_ input: [UInt8]) throws -> Bool {
   guard input.count >= 2 else { return false }
   let subject = try subject(Int(input[0]) % Shape.all.count)
   let mode = Mode.allCases[Int(input[1]) % Mode.allCases.count]
-  let value = try subject.value(Array(input[2...]), mode)
-  guard let (content, batch) = try subject.decode(value) else { return false }
+  guard var question = try subject.question(Array(input[2...]), mode),
+    let (content, batch) = try subject.decode(question)
+  else {
+    return false
+  }
   checkRanges(batch)
-  guard let written = content.writtenAgain else { return true }
-  guard let (again, same) = try subject.decode(subject.value(ofCanonical: written)) else {
+  question.value = try subject.value(ofCanonical: content.writtenAgain)
+  guard let (again, same) = try subject.decode(question) else {
     preconditionFailure("records that were read cannot be read after they were written again")
   }
-  precondition(again.canonicalBytes == written, "other bytes were decoded than were given")
-  precondition(again.writtenAgain == written, "records are not written in one way")
+  precondition(
+    again.canonicalBytes == content.writtenAgain, "other bytes were decoded than were given")
+  precondition(again.writtenAgain == content.writtenAgain, "records are not written in one way")
   checkEqual(batch, same)
+  if mode == .calibration { checkEqual(batch, try subject.soundBatch()) }
   return true
 }
 
@@ -39,6 +46,12 @@ private func checkRanges(_ batch: TeacherBatch) {
   for label in batch.labels { precondition((0..<classes).contains(label), "label \(label)") }
   for rank in batch.labelRanks { precondition((0..<classes).contains(rank), "rank \(rank)") }
   for row in 0..<batch.count {
+    let head = Array(batch.classIDs[row * batch.k..<(row + 1) * batch.k])
+    precondition(Set(head).count == batch.k, "row \(row) has classes \(head)")
+    let rank = Int(batch.labelRanks[row])
+    precondition(
+      head.firstIndex(of: batch.labels[row]) == (rank < batch.k ? rank : nil),
+      "label \(batch.labels[row]) of rank \(rank) and classes \(head)")
     var last: Float = 0
     for gap in batch.gaps[row * batch.k..<(row + 1) * batch.k] {
       precondition(gap >= last && gap.isFinite, "gap \(gap) after \(last)")
@@ -58,7 +71,7 @@ private func checkEqual(_ a: TeacherBatch, _ b: TeacherBatch) {
     && a.largestLogits == b.largestLogits && a.labels == b.labels && a.labelGaps == b.labelGaps
     && a.labelRanks == b.labelRanks && a.logTailRatios == b.logTailRatios
     && a.meanTailGaps == b.meanTailGaps && a.featureNorms == b.featureNorms
-  precondition(same, "records differ after they were written again")
+  precondition(same, "records differ that should be equal")
 }
 
 #if FUZZING

@@ -8,19 +8,22 @@ package final class BlockProbe {
   package struct Content: Equatable {
     /// The canonical bytes.
     package let canonicalBytes: [UInt8]
-    /// The same records as the writer would store them; `nil` when a record names a class twice,
-    /// which `verify` refuses.
-    package let writtenAgain: [UInt8]?
+    /// The same records as the writer would store them.
+    package let writtenAgain: [UInt8]
   }
 
+  private let encoding: Encoding
   private let decoder: BlockDecoder
   private let compressor: ZstdCompressor
 
   /// A probe for blocks of one cache.
-  package init(_ manifest: Manifest) throws {
+  ///
+  /// - Parameter calibration: what the cache learned; nothing when left out.
+  package init(_ manifest: Manifest, _ calibration: Calibration? = nil) throws {
     try manifest.validate()
-    decoder = try BlockDecoder(manifest)
-    compressor = try ZstdCompressor(level: manifest.encoding.zstdLevel)
+    encoding = manifest.encoding
+    decoder = try BlockDecoder(manifest, calibration ?? .plain(encoding))
+    compressor = try ZstdCompressor(level: encoding.zstdLevel)
   }
 
   /// Bytes behind a checksum that agrees with them.
@@ -32,16 +35,26 @@ package final class BlockProbe {
     return StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count)
   }
 
+  /// The labels of a block's samples as table `meta` has them after the checksum.
+  package func pack(_ labels: [UInt32]) -> [UInt8] { LabelTable.pack(labels, encoding) }
+
+  /// Reads what `pack` wrote.
+  ///
+  /// - Throws: `Problem(.corrupt)` unless the bytes are `count` labels.
+  package func unpackLabels(_ bytes: [UInt8], count: Int) throws -> [UInt32] {
+    try LabelTable.unpack(bytes, count: count, encoding)
+  }
+
   /// Decodes a stored value as a reader does, and writes it again as `verify` does.
   ///
+  /// - Parameter labels: the labels of the block's samples, below C.
   /// - Throws: `Problem(.corrupt)` naming the block.
   package func decode(
-    _ value: [UInt8], as key: BlockKey, into batch: inout TeacherBatch
+    _ value: [UInt8], as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
   ) throws -> Content {
-    try decoder.decode(value.span.bytes, as: key, into: &batch)
-    let header = try decoder.decode(value.span.bytes, as: key)
+    try decoder.decode(value.span.bytes, as: key, labels: labels, into: &batch)
+    let header = try decoder.decode(value.span.bytes, as: key, labels: labels)
     return Content(
-      canonicalBytes: decoder.canonicalBytes,
-      writtenAgain: decoder.columns.headsAreDistinct() ? decoder.encodeAgain(header) : nil)
+      canonicalBytes: decoder.canonicalBytes, writtenAgain: decoder.encodeAgain(header))
   }
 }

@@ -31,19 +31,19 @@ private struct Patient {
   }
 }
 
-/// Where in its data file every value stored in an unfinished cache is.
-private func storedValues(_ path: String) throws -> [Range<Int>] {
+/// The key of every value stored in an unfinished cache, and where in the data file the value is.
+private func storedValues(_ path: String) throws -> [(key: [UInt8], place: Range<Int>)] {
   let file = try Files.read(path + "/data.mdb")
   let environment = try Environment(
     path: path, tables: ["blocks", "index", "meta"],
     access: .readUnchanging(mapBytes: file.count))
-  var values: [Range<Int>] = []
+  var values: [(key: [UInt8], place: Range<Int>)] = []
   for name in ["blocks", "index", "meta"] {
     try environment.read { transaction in
       try transaction.forEach(in: environment.table(name)) { key, value in
         let (key, value) = (key.withUnsafeBytes { Array($0) }, value.withUnsafeBytes { Array($0) })
         let end = try offset(of: key + value, in: file) + key.count + value.count
-        values.append(end - value.count..<end)
+        values.append((key, end - value.count..<end))
         return true
       }
     }
@@ -65,13 +65,19 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     featureWidth: Int?, sealed: Bool
   ) throws {
     let folder = ScratchFolder()
-    let small = Job(classes: 6, k: 3, samples: 5, featureWidth: featureWidth)
+    var small = Job(classes: 12, k: 3, samples: 5, featureWidth: featureWidth)
+    small.calibration = try Calibration(
+      CalibrationParts.learned(key: 1).bytes(width: 4), small.manifest.encoding)
     try small.write(to: folder.path, seal: sealed)
     if sealed { try remove(folder.file("seal.json")) }
     let patient = try Patient(folder.file("data.mdb"))
+    let values = try storedValues(folder.path)
+    for key in ["manifest", "calibration", "labels\0\0\0\0"] + (sealed ? ["seal"] : []) {
+      try #require(values.contains { $0.key == Array(key.utf8) }, "\(key)")
+    }
     var flips = 0
-    for value in try storedValues(folder.path) {
-      for bit in 8 * value.lowerBound..<8 * value.upperBound {
+    for (_, place) in values {
+      for bit in 8 * place.lowerBound..<8 * place.upperBound {
         try patient.flip(bit: bit)
         let found = problem { _ = try verifyCache(path: folder.path) }
         #expect(found.kind == .corrupt, "bit \(bit): \(found)")
@@ -124,7 +130,7 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
         let report = try verifyCache(path: folder.path)
         #expect(
           report.blocks < sound.blocks || report == sound, "seed \(seed), byte \(start)")
-        let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+        let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
         _ = writer.missingBlocks()
       } catch let problem as Problem {
         #expect(
@@ -161,7 +167,9 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
       try Data(sound[..<cut]).write(to: URL(fileURLWithPath: file))
       #expect(problem { _ = try CacheReader(path: folder.path) }.kind == .corrupt, "cut \(cut)")
       #expect(problem { _ = try verifyCache(path: folder.path) }.kind == .corrupt, "cut \(cut)")
-      let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+      let found = problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      }
       #expect(found.kind == .corrupt, "cut \(cut)")
     }
     try Data(sound + [0]).write(to: URL(fileURLWithPath: file))
@@ -241,7 +249,9 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
       to: folder.file("seal.json"))
     for found in [
       problem { _ = try CacheReader(path: folder.path) },
-      problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+      problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      },
     ] {
       #expect(found.kind == .corrupt)
       #expect(found.message.contains("seal.json"))
@@ -267,7 +277,9 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
       try #require(truncate(folder.file("seal.json"), length) == 0)
       for found in [
         problem { _ = try CacheReader(path: folder.path) },
-        problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+        problem {
+          _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+        },
       ] {
         #expect(found.kind == .corrupt, "length \(length): \(found)")
       }

@@ -2,10 +2,11 @@ import Basics
 import Foundation
 import LMDB
 import LogitCache
+import Losses
 import TestSupport
 import Testing
 
-/// Entries of `meta` and `index` whose checksums are right and whose content lies.
+/// Entries of `meta`, `index` and `blocks` whose checksums are right and whose content lies.
 @Suite struct LyingTableTests {
   private let job = Job(classes: 12, k: 5, samples: 20)
   private let folder = ScratchFolder()
@@ -40,7 +41,9 @@ import Testing
     for found in [
       problem { _ = try verifyCache(path: folder.path) },
       problem { _ = try CacheReader(path: folder.path) },
-      problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+      problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      },
     ] {
       #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
       #expect(found.message.contains(text), "\(found)", sourceLocation: sourceLocation)
@@ -81,12 +84,138 @@ import Testing
     expectRefusals("codec is 99")
   }
 
+  // MARK: - Calibration
+
+  private let calibration = Array("calibration".utf8)
+
   @Test func `a calibration that is not the manifest's is refused`() throws {
-    try rewrite("meta", Array("calibration".utf8)) { $0.append(1) }
-    let found = problem { _ = try verifyCache(path: folder.path) }
-    #expect(found.kind == .corrupt)
-    #expect(found.message.contains("calibration"), "\(found)")
+    try rewrite("meta", calibration) { $0[$0.count - 1] ^= 1 }
+    expectRefusals("the calibration is not the manifest's")
+    let found = problem {
+      _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
+    }
+    #expect(found.kind == .corrupt, "\(found)")
+    #expect(found.message.contains("the calibration is not the manifest's"), "\(found)")
   }
+
+  /// What a calibration may not say is in `HostileCalibrationTests`.
+  @Test func `a calibration that lies is refused although the manifest names its digest`() throws {
+    var wrong: [UInt8] = []
+    try rewrite("meta", calibration) {
+      $0[6] = 3  // the key
+      wrong = $0
+    }
+    try rewriteManifest(job.manifest.calibration.description, Digest(of: wrong).description)
+    for found in [
+      problem { _ = try verifyCache(path: folder.path) },
+      problem { _ = try CacheReader(path: folder.path) },
+      problem {
+        _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
+      },
+    ] {
+      #expect(found.kind == .corrupt, "\(found)")
+      #expect(found.message.contains("the calibration is damaged"), "\(found)")
+    }
+  }
+
+  @Test func `with another calibration a cache is not the one that was sealed`() throws {
+    let sealed = ScratchFolder()
+    let own = try job.write(to: sealed.path)
+    var other = job
+    let parts = CalibrationParts.learned(key: 1)
+    other.calibration = try Calibration(parts.bytes(width: 4), job.manifest.encoding)
+    let found = problem {
+      _ = try CacheWriter(
+        path: sealed.path, manifest: other.manifest, labels: job.labels,
+        calibration: other.calibration)
+    }
+    #expect(found.message.contains("calibration: the cache has"), "\(found)")
+    #expect(try other.write(to: ScratchFolder().path) != own)
+  }
+
+  // MARK: - Labels
+
+  /// The labels of 20 samples, 8 a block and 4 bits each.
+  private func labelKey(_ block: UInt8) -> [UInt8] { Array("labels".utf8) + [0, 0, 0, block] }
+
+  private func expectRefusalsOfLabels(
+    _ block: Int, _ text: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    for found in [
+      problem { _ = try verifyCache(path: folder.path) },
+      problem {
+        let reader = try CacheReader(path: folder.path)
+        var batch = reader.makeBatch()
+        try reader.decode(view: 0, block: block, into: &batch)
+      },
+      problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      },
+    ] {
+      #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
+      #expect(
+        found.message.contains("the labels of block \(block) are damaged: "), "\(found)",
+        sourceLocation: sourceLocation)
+      #expect(found.message.contains(text), "\(found)", sourceLocation: sourceLocation)
+    }
+  }
+
+  @Test(arguments: [(0, 8), (2, 4)])
+  func `labels of fewer or more samples than the block has are refused`(
+    block: Int, samples: Int
+  ) throws {
+    var sound: [UInt8] = []
+    try rewrite("meta", labelKey(UInt8(block))) { sound = $0 }
+    #expect(sound.count == samples / 2)
+    for wrong in sound.indices.map({ Array(sound.prefix($0)) }) + [sound + [0], sound + sound] {
+      try rewrite("meta", labelKey(UInt8(block))) { $0 = wrong }
+      expectRefusalsOfLabels(block, "wrong for its integers")
+    }
+  }
+
+  @Test(arguments: 12...15)
+  func `labels that are no class are refused`(label: UInt8) throws {
+    for place in 0..<4 {
+      var sound: [UInt8] = []
+      try rewrite("meta", labelKey(1)) {
+        sound = $0
+        $0[place] = $0[place] & 0x0F | label << 4
+      }
+      expectRefusalsOfLabels(1, "one is not a class")
+      try rewrite("meta", labelKey(1)) { $0 = sound }
+    }
+  }
+
+  @Test func `labels that are classes, but others, are refused`() throws {
+    let label = UInt8(job.labels[8])
+    try rewrite("meta", labelKey(1)) { $0[0] = $0[0] & 0xF0 | (label + 1) % 12 }
+    for found in [
+      problem { _ = try verifyCache(path: folder.path) },
+      problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      },
+    ] {
+      #expect(found.kind == .corrupt, "\(found)")
+      #expect(
+        found.message.contains("the labels are not those that the manifest names"), "\(found)")
+    }
+  }
+
+  @Test func `keys of table meta that the format does not know are refused by verify`() throws {
+    for key in [labelKey(3), Array("labels".utf8), labelKey(0) + [0], [0]] {
+      let other = ScratchFolder()
+      try job.write(to: other.path, seal: false)
+      let environment = try Environment(
+        path: other.path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
+      try environment.write {
+        try $0.put(BlockProbe.withChecksum([0]), forKey: key, in: environment.table("meta"))
+      }
+      let found = problem { _ = try verifyCache(path: other.path) }
+      #expect(found.message.contains("table 'meta' holds 1 foreign keys"), "\(key): \(found)")
+    }
+  }
+
+  // MARK: - Index
 
   /// Rows, canonical length, stored length, both digests and the planes' sizes, then the certificate.
   @Test(arguments: [
@@ -116,5 +245,50 @@ import Testing
       let found = problem { _ = try verifyCache(path: folder.path) }
       #expect(found.kind == .corrupt, "\(wrong.count) bytes: \(found)")
     }
+  }
+
+  // MARK: - Blocks
+
+  /// Puts a block with these canonical bytes in the first one's place, and an index entry that agrees.
+  private func replaceFirstBlock(by canonical: [UInt8]) throws {
+    let value = try BlockProbe(job.manifest).storedValue(ofCanonical: canonical)
+    try rewrite("blocks", firstBlock) { $0 = Array(value.dropFirst(4)) }
+    try rewrite("index", firstBlock) { entry in
+      // After the sizes of its planes, two variable integers each, comes the certificate.
+      var certificate = 77
+      for _ in 0..<entry[76] {
+        certificate += 1
+        for _ in 0..<2 {
+          while entry[certificate] >= 128 { certificate += 1 }
+          certificate += 1
+        }
+      }
+      let sizes = [1, 0] + variable(canonical.count) + variable(value.count - 8)
+      entry =
+        entry[..<4] + littleEndian(canonical.count, bytes: 4) + littleEndian(value.count, bytes: 4)
+        + Digest(of: canonical).bytes + entry[44..<76] + sizes + entry[certificate...]
+    }
+  }
+
+  private func variable(_ value: Int) -> [UInt8] {
+    value < 128 ? [UInt8(value)] : [UInt8(value & 127 | 128)] + variable(value >> 7)
+  }
+
+  @Test func `a block in another form than the canonical one is read, and refused by verify`()
+    throws
+  {
+    let sound = try SoundBlock(job)
+    let batch = try sound.decode().batch
+    try replaceFirstBlock(by: sound.encoded.canonicalBytes)
+    _ = try verifyCache(path: folder.path)
+    // The digits of rank 0, when nothing was learned.
+    let first = (0..<batch.count).map { Int(batch.classIDs[$0 * batch.k]) }
+    try replaceFirstBlock(by: sound.parts.with(1, .plain(first)).canonical)
+    let reader = try CacheReader(path: folder.path)
+    var same = reader.makeBatch()
+    try reader.decode(view: 0, block: 0, into: &same)
+    #expect(same.classIDs == batch.classIDs && same.gaps == batch.gaps)
+    let found = problem { _ = try verifyCache(path: folder.path) }
+    #expect(found.message.contains("view 0, block 0 is damaged: it is not stored canonically"))
   }
 }
