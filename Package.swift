@@ -95,7 +95,8 @@ let package = Package(
       path: "Benchmarks/Sources", swiftSettings: settings),
 
     .executableTarget(
-      name: "fuzz", dependencies: ["Basics", "LogitCache"], path: "Fuzz", exclude: ["corpus"],
+      name: "fuzz", dependencies: ["Basics", "LogitCache", "Losses"], path: "Fuzz",
+      exclude: ["corpus"],
       swiftSettings: settings),
 
     room("TestSupport", ["Arrays", "Basics"]),

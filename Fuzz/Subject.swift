@@ -150,7 +150,7 @@ final class Subject {
       entries.flatMap { entry in
         sound.canonicalBytes[entry + 2..<entry + 2 + Subject.fieldSize]
       } + sound.canonicalBytes[(entries.last! + Subject.entrySize)...]
-    case .labels: wrapper.pack(shape.labels)
+    case .labels: wrapper.packLabels(shape.labels)
     case .calibration: calibration.bytes
     }
   }
@@ -179,12 +179,16 @@ final class Subject {
     return Array(bytes.prefix(entries.last! + Subject.entrySize) + content)
   }
 
+  /// The sound block.
+  var soundQuestion: Question {
+    Question(value: sound.storedValue, labels: shape.labels, calibration: calibration)
+  }
+
   /// What an input means: a stored value, and what it is decoded with.
   ///
   /// - Returns: `nil` for labels or a calibration that are refused.
   func question(_ input: [UInt8], _ mode: Mode) throws -> Question? {
-    var question = Question(
-      value: sound.storedValue, labels: shape.labels, calibration: calibration)
+    var question = soundQuestion
     switch mode {
     case .stored: question.value = BlockProbe.withChecksum(input)
     case .canonical: question.value = try value(ofCanonical: input)
@@ -195,7 +199,7 @@ final class Subject {
     case .labels:
       let read = try unlessCorrupt { try wrapper.unpackLabels(input, count: shape.rows) }
       guard let read else { return nil }
-      precondition(wrapper.pack(read) == input, "labels are not stored in one way")
+      precondition(wrapper.packLabels(read) == input, "labels are not stored in one way")
       question.labels = read
     case .calibration:
       let read = try unlessCorrupt { try Calibration(input, manifest.encoding) }
@@ -211,16 +215,6 @@ final class Subject {
   /// The stored value of a block with these canonical bytes.
   func value(ofCanonical bytes: [UInt8]) throws -> [UInt8] {
     try wrapper.storedValue(ofCanonical: bytes)
-  }
-
-  /// The records of the sound block.
-  func soundBatch() throws -> TeacherBatch {
-    let question = Question(
-      value: sound.storedValue, labels: shape.labels, calibration: calibration)
-    guard let (_, batch) = try decode(question) else {
-      preconditionFailure("the sound block is refused")
-    }
-    return batch
   }
 
   /// Decodes a value; `nil` when it is refused, which must be with the right kind of error.

@@ -36,9 +36,9 @@ package final class BlockProbe {
   }
 
   /// The labels of a block's samples as table `meta` has them after the checksum.
-  package func pack(_ labels: [UInt32]) -> [UInt8] { LabelTable.pack(labels, encoding) }
+  package func packLabels(_ labels: [UInt32]) -> [UInt8] { LabelTable.pack(labels, encoding) }
 
-  /// Reads what `pack` wrote.
+  /// Reads what `packLabels` wrote.
   ///
   /// - Throws: `Problem(.corrupt)` unless the bytes are `count` labels.
   package func unpackLabels(_ bytes: [UInt8], count: Int) throws -> [UInt32] {
@@ -52,8 +52,8 @@ package final class BlockProbe {
   package func decode(
     _ value: [UInt8], as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
   ) throws -> Content {
-    try decoder.decode(value.span.bytes, as: key, labels: labels, into: &batch)
     let header = try decoder.decode(value.span.bytes, as: key, labels: labels)
+    decoder.columns.write(to: &batch, encoding)
     return Content(
       canonicalBytes: decoder.canonicalBytes, writtenAgain: decoder.encodeAgain(header))
   }

@@ -2,6 +2,7 @@ import Basics
 import Foundation
 import LogitCache
 import TestSupport
+import Testing
 
 /// A small job: its manifest, and a teacher whose rows depend only on seed, view and sample.
 struct Job: Sendable {
@@ -156,5 +157,17 @@ func problem(_ body: () throws -> Void) -> Problem {
     return problem
   } catch {
     return Problem(.usage, "another error: \(error)")
+  }
+}
+
+/// Expects refusals of damaged data whose messages hold some texts.
+func expectCorrupt(
+  _ found: [Problem], _ texts: [String], sourceLocation: SourceLocation = #_sourceLocation
+) {
+  for problem in found {
+    #expect(problem.kind == .corrupt, "\(problem)", sourceLocation: sourceLocation)
+    for text in texts {
+      #expect(problem.message.contains(text), "\(problem)", sourceLocation: sourceLocation)
+    }
   }
 }

@@ -185,19 +185,16 @@ struct SoundBlock {
   func expectRefusal(
     _ value: [UInt8], _ texts: String..., sourceLocation: SourceLocation = #_sourceLocation
   ) {
-    expect(problem { _ = try decode(value) }, texts, sourceLocation)
+    expectCorrupt(
+      [problem { _ = try decode(value) }], ["\(Self.key) is damaged: "] + texts,
+      sourceLocation: sourceLocation)
   }
 
   func expectRefusal(
     canonical: [UInt8], _ texts: String..., sourceLocation: SourceLocation = #_sourceLocation
   ) {
-    expect(problem { _ = try decode(canonical: canonical) }, texts, sourceLocation)
-  }
-
-  private func expect(_ found: Problem, _ texts: [String], _ sourceLocation: SourceLocation) {
-    #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
-    for text in ["view 0, block 0 is damaged: "] + texts {
-      #expect(found.message.contains(text), "\(found)", sourceLocation: sourceLocation)
-    }
+    expectCorrupt(
+      [problem { _ = try decode(canonical: canonical) }], ["\(Self.key) is damaged: "] + texts,
+      sourceLocation: sourceLocation)
   }
 }

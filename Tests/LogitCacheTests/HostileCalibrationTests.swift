@@ -12,11 +12,9 @@ import Testing
   private func expectRefusal(
     _ bytes: [UInt8], _ text: String = "", sourceLocation: SourceLocation = #_sourceLocation
   ) {
-    let found = problem { _ = try Calibration(bytes, encoding) }
-    #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
-    #expect(
-      found.message.hasPrefix("the calibration is damaged: ") && found.message.contains(text),
-      "\(found)", sourceLocation: sourceLocation)
+    expectCorrupt(
+      [problem { _ = try Calibration(bytes, encoding) }], ["the calibration is damaged: ", text],
+      sourceLocation: sourceLocation)
   }
 
   /// Refuses a sound calibration after a change.

@@ -14,7 +14,7 @@ import Testing
 
   init() throws { try job.write(to: folder.path, seal: false) }
 
-  /// Rewrites what follows the checksum of an entry, and the checksum with it.
+  /// Rewrites what follows the checksum of an entry, and the checksum with it; or makes a new entry.
   private func rewrite(
     _ table: String, _ key: [UInt8], _ change: (inout [UInt8]) -> Void
   ) throws {
@@ -22,7 +22,7 @@ import Testing
       path: folder.path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
     try environment.write { transaction in
       let stored = try transaction.value(forKey: key, in: environment.table(table))
-      var payload = Array(try #require(stored).dropFirst(4))
+      var payload = Array((stored ?? []).dropFirst(4))
       change(&payload)
       try transaction.put(
         BlockProbe.withChecksum(payload), forKey: key, in: environment.table(table))
@@ -37,18 +37,28 @@ import Testing
     }
   }
 
-  private func expectRefusals(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) {
-    for found in [
-      problem { _ = try verifyCache(path: folder.path) },
-      problem { _ = try CacheReader(path: folder.path) },
-      problem {
-        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
-      },
-    ] {
-      #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
-      #expect(found.message.contains(text), "\(found)", sourceLocation: sourceLocation)
+  private var whenVerified: Problem { problem { _ = try verifyCache(path: folder.path) } }
+
+  private var whenRead: Problem {
+    problem {
+      let reader = try CacheReader(path: folder.path)
+      var batch = reader.makeBatch()
+      for key in try reader.storedBlocks() {
+        try reader.decode(view: key.view, block: key.block, into: &batch)
+      }
     }
   }
+
+  private var whenContinued: Problem {
+    problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels) }
+  }
+
+  /// What `precompute` asks before it learns.
+  private var whenAskedForItsCalibration: Problem {
+    problem { _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest) }
+  }
+
+  // MARK: - Manifest
 
   @Test(arguments: [
     ("\"formatVersion\":1", "\"formatVersion\":2", "format version 2 is not known"),
@@ -76,12 +86,12 @@ import Testing
     text: String, other: String, complaint: String
   ) throws {
     try rewriteManifest(text, other)
-    expectRefusals(complaint)
+    expectCorrupt([whenVerified, whenRead, whenContinued], [complaint])
   }
 
   @Test func `a codec that this program does not know is refused`() throws {
     try rewriteManifest("\"codec\":\(job.manifest.encoding.codec)", "\"codec\":99")
-    expectRefusals("codec is 99")
+    expectCorrupt([whenVerified, whenRead, whenContinued], ["codec is 99"])
   }
 
   // MARK: - Calibration
@@ -90,12 +100,9 @@ import Testing
 
   @Test func `a calibration that is not the manifest's is refused`() throws {
     try rewrite("meta", calibration) { $0[$0.count - 1] ^= 1 }
-    expectRefusals("the calibration is not the manifest's")
-    let found = problem {
-      _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
-    }
-    #expect(found.kind == .corrupt, "\(found)")
-    #expect(found.message.contains("the calibration is not the manifest's"), "\(found)")
+    expectCorrupt(
+      [whenVerified, whenRead, whenContinued, whenAskedForItsCalibration],
+      ["the calibration is not the manifest's"])
   }
 
   /// What a calibration may not say is in `HostileCalibrationTests`.
@@ -106,16 +113,8 @@ import Testing
       wrong = $0
     }
     try rewriteManifest(job.manifest.calibration.description, Digest(of: wrong).description)
-    for found in [
-      problem { _ = try verifyCache(path: folder.path) },
-      problem { _ = try CacheReader(path: folder.path) },
-      problem {
-        _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
-      },
-    ] {
-      #expect(found.kind == .corrupt, "\(found)")
-      #expect(found.message.contains("the calibration is damaged"), "\(found)")
-    }
+    expectCorrupt(
+      [whenVerified, whenRead, whenAskedForItsCalibration], ["the calibration is damaged"])
   }
 
   @Test func `with another calibration a cache is not the one that was sealed`() throws {
@@ -138,28 +137,6 @@ import Testing
   /// The labels of 20 samples, 8 a block and 4 bits each.
   private func labelKey(_ block: UInt8) -> [UInt8] { Array("labels".utf8) + [0, 0, 0, block] }
 
-  private func expectRefusalsOfLabels(
-    _ block: Int, _ text: String, sourceLocation: SourceLocation = #_sourceLocation
-  ) {
-    for found in [
-      problem { _ = try verifyCache(path: folder.path) },
-      problem {
-        let reader = try CacheReader(path: folder.path)
-        var batch = reader.makeBatch()
-        try reader.decode(view: 0, block: block, into: &batch)
-      },
-      problem {
-        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
-      },
-    ] {
-      #expect(found.kind == .corrupt, "\(found)", sourceLocation: sourceLocation)
-      #expect(
-        found.message.contains("the labels of block \(block) are damaged: "), "\(found)",
-        sourceLocation: sourceLocation)
-      #expect(found.message.contains(text), "\(found)", sourceLocation: sourceLocation)
-    }
-  }
-
   @Test(arguments: [(0, 8), (2, 4)])
   func `labels of fewer or more samples than the block has are refused`(
     block: Int, samples: Int
@@ -169,7 +146,9 @@ import Testing
     #expect(sound.count == samples / 2)
     for wrong in sound.indices.map({ Array(sound.prefix($0)) }) + [sound + [0], sound + sound] {
       try rewrite("meta", labelKey(UInt8(block))) { $0 = wrong }
-      expectRefusalsOfLabels(block, "wrong for its integers")
+      expectCorrupt(
+        [whenVerified, whenRead, whenContinued],
+        ["the labels of block \(block) are damaged: ", "wrong for its integers"])
     }
   }
 
@@ -181,7 +160,9 @@ import Testing
         sound = $0
         $0[place] = $0[place] & 0x0F | label << 4
       }
-      expectRefusalsOfLabels(1, "one is not a class")
+      expectCorrupt(
+        [whenVerified, whenRead, whenContinued],
+        ["the labels of block 1 are damaged: one is not a class"])
       try rewrite("meta", labelKey(1)) { $0 = sound }
     }
   }
@@ -189,29 +170,15 @@ import Testing
   @Test func `labels that are classes, but others, are refused`() throws {
     let label = UInt8(job.labels[8])
     try rewrite("meta", labelKey(1)) { $0[0] = $0[0] & 0xF0 | (label + 1) % 12 }
-    for found in [
-      problem { _ = try verifyCache(path: folder.path) },
-      problem {
-        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
-      },
-    ] {
-      #expect(found.kind == .corrupt, "\(found)")
-      #expect(
-        found.message.contains("the labels are not those that the manifest names"), "\(found)")
-    }
+    expectCorrupt(
+      [whenVerified, whenContinued], ["the labels are not those that the manifest names"])
   }
 
   @Test func `keys of table meta that the format does not know are refused by verify`() throws {
-    for key in [labelKey(3), Array("labels".utf8), labelKey(0) + [0], [0]] {
-      let other = ScratchFolder()
-      try job.write(to: other.path, seal: false)
-      let environment = try Environment(
-        path: other.path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
-      try environment.write {
-        try $0.put(BlockProbe.withChecksum([0]), forKey: key, in: environment.table("meta"))
-      }
-      let found = problem { _ = try verifyCache(path: other.path) }
-      #expect(found.message.contains("table 'meta' holds 1 foreign keys"), "\(key): \(found)")
+    let keys = [labelKey(3), Array("labels".utf8), labelKey(0) + [0], [0]]
+    for (index, key) in keys.enumerated() {
+      try rewrite("meta", key) { $0 = [0] }
+      expectCorrupt([whenVerified], ["table 'meta' holds \(index + 1) foreign keys"])
     }
   }
 
@@ -220,18 +187,14 @@ import Testing
   /// Rows, canonical length, stored length, both digests and the planes' sizes, then the certificate.
   @Test(arguments: [
     (0, "malformed"), (4, "canonical length"), (8, "stored length"), (12, "another digest"),
-    (44, "view digest"), (76, "damaged"), (78, "damaged"),
-    (80, "damaged"),
+    (44, "view digest"), (76, "damaged"), (78, "damaged"), (80, "damaged"),
   ])
   func `an index entry that the block does not bear out is refused`(
     offset: Int, complaint: String
   ) throws {
     for change in [1, 0x80] as [UInt8] {
       try rewrite("index", firstBlock) { $0[offset] ^= change }
-      let found = problem { _ = try verifyCache(path: folder.path) }
-      #expect(found.kind == .corrupt, "\(found)")
-      #expect(found.message.contains("view 0, block 0"), "\(found)")
-      #expect(found.message.contains(complaint), "\(found)")
+      expectCorrupt([whenVerified], ["view 0, block 0", complaint])
       try rewrite("index", firstBlock) { $0[offset] ^= change }
     }
     _ = try verifyCache(path: folder.path)
@@ -242,8 +205,7 @@ import Testing
     try rewrite("index", firstBlock) { sound = $0 }
     for wrong in (0..<sound.count).map({ Array(sound.prefix($0)) }) + [sound + [0]] {
       try rewrite("index", firstBlock) { $0 = wrong }
-      let found = problem { _ = try verifyCache(path: folder.path) }
-      #expect(found.kind == .corrupt, "\(wrong.count) bytes: \(found)")
+      #expect(whenVerified.kind == .corrupt, "\(wrong.count) bytes")
     }
   }
 
@@ -288,7 +250,6 @@ import Testing
     var same = reader.makeBatch()
     try reader.decode(view: 0, block: 0, into: &same)
     #expect(same.classIDs == batch.classIDs && same.gaps == batch.gaps)
-    let found = problem { _ = try verifyCache(path: folder.path) }
-    #expect(found.message.contains("view 0, block 0 is damaged: it is not stored canonically"))
+    expectCorrupt([whenVerified], ["view 0, block 0 is damaged: it is not stored canonically"])
   }
 }
