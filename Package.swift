@@ -96,8 +96,7 @@ let package = Package(
 
     .executableTarget(
       name: "fuzz", dependencies: ["Basics", "LogitCache", "Losses"], path: "Fuzz",
-      exclude: ["corpus"],
-      swiftSettings: settings),
+      exclude: ["corpus"], swiftSettings: settings),
 
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
