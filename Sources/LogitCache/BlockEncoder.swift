@@ -43,7 +43,7 @@ public final class BlockEncoder {
   private let manifest: Manifest
   private let codec: BlockCodec
   private let compressor: ZstdCompressor
-  private var columns: RecordColumns
+  var columns: RecordColumns
   private var selection: HeadSelection
   private var meter: RowMeter
 
@@ -189,7 +189,7 @@ public final class BlockEncoder {
     certificate.orderAgreements += meter.isOrdered(selection.ids) ? 1 : 0
   }
 
-  private func pack(
+  func pack(
     _ header: BlockHeader, _ certificate: Certificate, _ sums: [UInt32: ClassSum]
   ) throws -> EncodedBlock {
     let (bytes, pieces) = codec.encode(columns, header)

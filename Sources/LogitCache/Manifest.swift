@@ -55,6 +55,8 @@ public struct Manifest: Codable, Hashable, Sendable {
   /// Digest of the calibration blob that codecs may learn before the first block; codec 1 learns
   /// nothing, and its blob is empty.
   public var calibration: Digest
+  /// The cache that this one was derived from without the teacher; absent when a teacher ran.
+  public var derivedFrom: Origin?
 
   /// Describes a cache whose calibration is empty.
   public init(
@@ -122,13 +124,18 @@ public struct Manifest: Codable, Hashable, Sendable {
   ///
   /// For example `seed: the cache has 1, this run has 2`. Empty exactly when the fingerprints are
   /// equal.
-  public func differences(from other: Manifest) throws -> [String] {
+  /// - Parameters:
+  ///   - otherName: what the lines call the owner of `other`.
+  ///   - name: what they call the owner of this manifest.
+  public func differences(
+    from other: Manifest, calling otherName: String = "the cache", _ name: String = "this run"
+  ) throws -> [String] {
     if identity == other.identity { return [] }
     let mine = flattened(try identity.json)
     let theirs = flattened(try other.identity.json)
     return Set(mine.keys).union(theirs.keys).sorted().compactMap { path in
       let (a, b) = (theirs[path] ?? "nothing", mine[path] ?? "nothing")
-      return a == b ? nil : "\(path): the cache has \(a), this run has \(b)"
+      return a == b ? nil : "\(path): \(otherName) has \(a), \(name) has \(b)"
     }
   }
 
@@ -151,6 +158,7 @@ public struct Manifest: Codable, Hashable, Sendable {
       throw Problem(
         .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
     }
+    try validateCount()
     // Divided, not multiplied: samples x views may be more than an Int holds.
     guard encoding.featureWidth == nil || dataSet.samples <= Limits.recordsWithFeatures / views
     else {

@@ -1,0 +1,61 @@
+import Basics
+import LMDB
+
+// What the commands that join, compare and rewrite caches ask of a reader.
+
+extension CacheReader {
+  /// The stored blocks.
+  package var blocks: BlockRuns {
+    get throws {
+      if isSealed { return BlockRuns(0..<manifest.blockCount) }
+      return try environment.read { try MetaTable.storedBlocks($0, environment, manifest) }
+    }
+  }
+
+  /// The shard of the work that an unfinished cache is; `nil` when none is noted.
+  public var shard: Shard? {
+    get throws { try environment.read { try MetaTable.shard($0, environment) } }
+  }
+
+  /// Whether another process adds blocks to it while it is read.
+  package var isBeingWritten: Bool { !isSealed && lock == nil }
+
+  /// A sealed cache has exactly the manifest's blocks, or a huge number of views could keep readers
+  /// busy for years.
+  func demandComplete() throws {
+    try environment.read { transaction in
+      for name in ["blocks", "index"] {
+        let count = try transaction.count(of: environment.table(name))
+        guard count == manifest.blockCount else {
+          throw Problem(
+            .corrupt,
+            "\(path) is sealed with \(count) entries in table '\(name)', its manifest asks for "
+              + "\(manifest.blockCount) blocks")
+        }
+      }
+    }
+  }
+
+  /// Lends both stored values of a block, and what its index entry says.
+  ///
+  /// - Throws: `Problem(.noInput)` when it is not stored; `.corrupt` naming the block.
+  func withValues<R>(
+    of key: BlockKey, _ body: (_ value: RawSpan, _ entry: RawSpan, BlockInfo) throws -> R
+  ) throws -> R {
+    try environment.read { transaction in
+      guard let entry = try transaction.value(forKey: key.bytes, in: environment.table("index")),
+        let value = try transaction.value(forKey: key.bytes, in: environment.table("blocks"))
+      else { throw Problem(.noInput, "\(path) does not hold \(key): precompute it first") }
+      do {
+        return try body(value, entry, try info(entry, key))
+      } catch let problem as Problem where problem.kind == .corrupt {
+        throw Problem(.corrupt, "\(path): \(problem.message); run 'verify' for the full list")
+      }
+    }
+  }
+
+  /// Visits the sums of the teacher's features, in order of the classes.
+  func forEachClassSum(_ body: (_ label: Int, _ sum: ClassSum) throws -> Void) throws {
+    try environment.read { try ClassTable.forEach($0, environment, manifest, body) }
+  }
+}
