@@ -38,7 +38,7 @@ public func mergeCaches(
 ) throws -> MergeReport {
   let sources = try openSources(inputs, apartFrom: path)
   let first = sources[0].cache
-  for source in sources.dropFirst() { try demandSameJob(source.cache, first) }
+  for source in sources.dropFirst() { try source.cache.demandSameJob(as: first) }
   try compareOverlaps(sources, alreadyIn: path, like: first)
   let writer = try CacheWriter(
     path: path, manifest: first.manifest, calibration: first.calibration)
@@ -86,18 +86,6 @@ private func openSources(_ inputs: [String], apartFrom path: String) throws -> [
         .cannotCreate, "\(input) is in use: another process is writing it; wait for it to end")
     }
     return Source(cache: cache, blocks: try cache.blocks)
-  }
-}
-
-private func demandSameJob(_ cache: CacheReader, _ first: CacheReader) throws {
-  let differences = try cache.manifest.differences(
-    from: first.manifest, calling: first.path, cache.path)
-  guard differences.isEmpty else {
-    throw Problem(
-      .corrupt,
-      "\(cache.path) and \(first.path) are caches of different jobs; nothing was merged. What "
-        + "differs:\n" + differences.map { "  \($0)\n" }.joined()
-        + "Merge caches that the same precompute command made.")
   }
 }
 

@@ -59,3 +59,27 @@ extension CacheReader {
     try environment.read { try ClassTable.forEach($0, environment, manifest, body) }
   }
 }
+
+extension CacheReader {
+  /// Opens a cache in which something is stored; `nil` when the folder is missing, or nothing is.
+  package static func ifBegun(_ path: String) throws -> CacheReader? {
+    do {
+      return try CacheReader(path: path)
+    } catch let problem as Problem where problem.kind == .noInput {
+      return nil
+    }
+  }
+
+  /// Refuses caches whose blocks do not belong together, with a list of what differs.
+  package func demandSameJob(as other: CacheReader) throws {
+    let differences = try manifest.differences(
+      from: other.manifest, calling: other.path, path)
+    guard differences.isEmpty else {
+      throw Problem(
+        .corrupt,
+        "\(path) and \(other.path) are caches of different jobs; nothing was done. What differs:\n"
+          + differences.map { "  \($0)\n" }.joined()
+          + "Name caches that one precompute command made, such as its shards.")
+    }
+  }
+}

@@ -27,11 +27,14 @@ public struct PrecomputeJob: Sendable {
   public var threads: Int
   /// Seconds of work between commits.
   public var commitSeconds: Double
+  /// The part of the work to do; `nil` for all of it.
+  public var shard: Shard?
 
   /// All settings.
   public init(
     data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
-    features: Bool = false, cache: String, threads: Int, commitSeconds: Double
+    features: Bool = false, cache: String, threads: Int, commitSeconds: Double,
+    shard: Shard? = nil
   ) {
     self.data = data
     self.teacher = teacher
@@ -43,14 +46,19 @@ public struct PrecomputeJob: Sendable {
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds
+    self.shard = shard
   }
 }
 
 /// What `precompute` did.
 public struct PrecomputeResult: Codable, Sendable {
-  /// The identity of the content.
-  public var cacheDigest: Digest
-  /// Records in the cache.
+  /// The identity of the content; `nil` for a shard, which is not sealed.
+  public var cacheDigest: Digest?
+  /// The part of the work that was done; `nil` for all of it.
+  public var shard: Shard?
+  /// Blocks of the cache, or of the shard.
+  public var blocks: Int
+  /// Records in these blocks.
   public var records: Int
   /// Records that this call made; the others were there.
   public var newRecords: Int
@@ -60,6 +68,8 @@ public struct PrecomputeResult: Codable, Sendable {
 
 /// Runs the teacher over every view that the cache does not hold yet, then seals the cache.
 ///
+/// A shard makes its own blocks only, byte for byte those of the whole, and is not sealed: `mergeCaches` joins
+/// the shards.
 /// - Throws: `Problem`: wrong input, a cache of other settings (untouched), a teacher that gives NaN, a
 ///   full disk, or interruption; everything committed so far stays.
 @discardableResult
@@ -68,21 +78,25 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let start = clock.now
   let work = try BlockWork(job)
   let writer = try CacheWriter(path: job.cache, manifest: work.manifest)
-  let missing = writer.missingBlocks()
+  try writer.note(job.shard)
+  let owned = job.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
+  let records = work.manifest.records(in: BlockRuns(owned))
+  let missing = writer.missingBlocks(in: owned)
   let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
-  if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
+  if !missing.isEmpty { try writeBlocks(missing, of: records, work, writer, job) }
   return PrecomputeResult(
-    cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
+    cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
+    blocks: owned.count, records: records, newRecords: newRecords,
     seconds: (clock.now - start).inSeconds)
 }
 
 /// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
 /// this thread writes finished blocks in key order and commits every few seconds.
 private func writeBlocks(
-  _ keys: [BlockKey], _ work: BlockWork, _ writer: CacheWriter, _ job: PrecomputeJob
+  _ keys: [BlockKey], of total: Int, _ work: BlockWork, _ writer: CacheWriter,
+  _ job: PrecomputeJob
 ) throws {
   let clock = ContinuousClock()
-  let total = work.manifest.records
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   var progress = ProgressLine("precompute", unit: "records", total: total, done: done)
   var pending: [EncodedBlock] = []
