@@ -22,12 +22,14 @@ public struct DeriveReport: Codable, Equatable, Sendable {
 /// - Parameters:
 ///   - source: the folder of a sealed cache.
 ///   - path: the folder of the derived cache, created when there is none.
+///   - commitBytes: how much is made between commits: what a kill can cost.
 ///   - progress: called after each commit with the blocks made and the blocks to make; what it throws ends
 ///     the call after that commit.
 /// - Throws: `Problem(.usage)` when the source does not have what is asked for; `.corrupt` when it is
 ///   damaged, not sealed, or has a label that is not among the classes to keep.
 public func deriveCache(
   from source: String, into path: String, keeping derivation: Derivation,
+  commitBytes: Int = 8 << 20,
   progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 ) throws -> DeriveReport {
   let cache = try CacheReader(path: source)
@@ -48,7 +50,7 @@ public func deriveCache(
       of: [(sums: cache, blocks: BlockRuns(0..<manifest.blockCount))], classes: names)
   }
   let missing = writer.missingBlocks()
-  try deriveBlocks(missing, of: cache, derivation, writer, progress)
+  try deriveBlocks(missing, of: cache, derivation, writer, commitBytes, progress)
   let digest = try writer.seal()
   let planes = try CacheReader(path: path).sizeByPlane()
   return DeriveReport(
@@ -79,7 +81,7 @@ private func demandLabels(of cache: CacheReader, among derivation: Derivation) t
 
 private func deriveBlocks(
   _ keys: [BlockKey], of cache: CacheReader, _ derivation: Derivation, _ writer: CacheWriter,
-  _ progress: (Int, Int) throws -> Void
+  _ commitBytes: Int, _ progress: (Int, Int) throws -> Void
 ) throws {
   let maker = try BlockDeriver(cache, writer.manifest, derivation)
   var pending: [BlockValues] = []
@@ -88,7 +90,7 @@ private func deriveBlocks(
     let block = try maker.derive(key)
     pending.append(block)
     bytes += block.value.count + block.indexEntry.count
-    guard bytes >= 32 << 20 || pending.count >= 256 || index == keys.count - 1 else { continue }
+    guard bytes >= commitBytes || index == keys.count - 1 else { continue }
     try writer.append(pending)
     pending.removeAll()
     bytes = 0

@@ -27,13 +27,14 @@ public struct MergeReport: Codable, Equatable, Sendable {
 /// - Parameters:
 ///   - inputs: the folders of the caches; one that is named twice counts once.
 ///   - path: the folder of the merged cache, created when there is none.
+///   - commitBytes: how much is copied between commits: what a kill can cost.
 ///   - progress: called after each commit with the blocks copied and the blocks to copy; what it throws
 ///     ends the call after that commit.
 /// - Throws: `Problem(.corrupt)`: caches of other settings, with a list of what differs; blocks that
 ///   differ or are damaged, by name; with features, caches that share some of their blocks (see
 ///   `MergePlan`).
 public func mergeCaches(
-  _ inputs: [String], into path: String,
+  _ inputs: [String], into path: String, commitBytes: Int = 32 << 20,
   progress: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
 ) throws -> MergeReport {
   let sources = try openSources(inputs, apartFrom: path)
@@ -46,7 +47,7 @@ public func mergeCaches(
   if !plan.counted.isEmpty {
     try writer.countSums(of: plan.counted.map { (sums: $0.cache, blocks: $0.blocks) })
   }
-  try copyBlocks(plan, to: writer, progress)
+  try copyBlocks(plan, to: writer, commitBytes, progress)
   return try report(writer, caches: sources.count, newBlocks: plan.newBlocks)
 }
 
@@ -167,9 +168,10 @@ private struct MergePlan {
   }
 }
 
-/// Copies in key order, in commits of about 32 MiB.
+/// Copies in key order.
 private func copyBlocks(
-  _ plan: MergePlan, to writer: CacheWriter, _ progress: (Int, Int) throws -> Void
+  _ plan: MergePlan, to writer: CacheWriter, _ commitBytes: Int,
+  _ progress: (Int, Int) throws -> Void
 ) throws {
   guard let first = plan.runs.first?.cache else { return }
   let total = plan.newBlocks
@@ -189,7 +191,7 @@ private func copyBlocks(
       let block = try checkedValues(of: writer.manifest.blockKey(at: position), cache, check)
       bytes += block.value.count + block.indexEntry.count
       pending.append(block)
-      if bytes >= 32 << 20 { try commit() }
+      if bytes >= commitBytes { try commit() }
     }
   }
   if !pending.isEmpty { try commit() }

@@ -158,7 +158,6 @@ public struct Manifest: Codable, Hashable, Sendable {
       throw Problem(
         .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
     }
-    try validateCount()
     // Divided, not multiplied: samples x views may be more than an Int holds.
     guard encoding.featureWidth == nil || dataSet.samples <= Limits.recordsWithFeatures / views
     else {
@@ -167,6 +166,7 @@ public struct Manifest: Codable, Hashable, Sendable {
         "\(dataSet.samples) samples x \(views) views are too many for sums of features, at most "
           + "\(Limits.recordsWithFeatures) records fit; precompute fewer views, or no features")
     }
+    try validateCount()
     guard dataSet.classNames.count == encoding.classes else {
       throw Problem(
         .configuration,
