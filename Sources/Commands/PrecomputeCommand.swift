@@ -16,6 +16,9 @@ struct PrecomputeCommand: ParsableCommand {
       --shard slurm takes both numbers from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of an array \
       that is numbered 1-N or 0-(N-1) without gaps; --shard slurm/16 takes the number alone, 1-16, so \
       that only some parts can be run again: sbatch --array=3,7,12-15.
+
+      Every part first asks the teacher about the same few blocks of the whole and learns from them how to \
+      write records small; --calibration takes this from a part that has begun.
       """)
 
   @Argument(help: "The cache: a folder to create or to continue.")
@@ -53,6 +56,12 @@ struct PrecomputeCommand: ParsableCommand {
     transform: parseShard)
   var shard: Shard?
 
+  @Option(
+    help: ArgumentHelp(
+      "Take what was learned from this cache of the same job, such as another part.",
+      valueName: "cache"))
+  var calibration: String?
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print the result as JSON.")
@@ -71,7 +80,7 @@ struct PrecomputeCommand: ParsableCommand {
       PrecomputeJob(
         data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
         features: features, cache: cache, threads: threads.threads, commitSeconds: commitSeconds,
-        shard: shard))
+        shard: shard, calibration: calibration))
     if json { return print(try readableJSON(result), terminator: "") }
     if let digest = result.cacheDigest {
       print("\(cache): sealed, \(result.records) records, digest \(digest)")

@@ -37,20 +37,20 @@ public func deriveCache(
     throw Problem(
       .corrupt, "\(source) is not sealed: finish it with precompute, or merge its shards first")
   }
-  let manifest = try derivation.manifest(
+  var manifest = try derivation.manifest(
     of: cache.manifest, Origin(cacheDigest: origin, fingerprint: cache.fingerprint))
-  if derivation.classes != nil { try demandLabels(of: cache, among: derivation) }
-  let calibration = manifest.encoding == cache.manifest.encoding ? cache.calibration : []
-  let writer = try CacheWriter(path: path, manifest: manifest, calibration: calibration)
+  let labels = try derivation.labels(of: cache)
+  manifest.dataSet.labels = LabelTable.digest(labels)
+  let deriver = try BlockDeriver(cache, &manifest, derivation)
+  let writer = try CacheWriter(
+    path: path, manifest: manifest, labels: labels, calibration: deriver.calibration)
   if manifest.encoding.featureWidth != nil, writer.countedBlocks.isEmpty {
-    let names = derivation.classes.map { classes in
-      Dictionary(uniqueKeysWithValues: classes.sorted().enumerated().map { ($1, UInt32($0)) })
-    }
     try writer.countSums(
-      of: [(sums: cache, blocks: BlockRuns(0..<manifest.blockCount))], classes: names)
+      of: [(sums: cache, blocks: BlockRuns(0..<manifest.blockCount))],
+      classes: derivation.classNumbers)
   }
   let missing = writer.missingBlocks()
-  try deriveBlocks(missing, of: cache, derivation, writer, commitBytes, progress)
+  try deriveBlocks(missing, deriver, writer, commitBytes, progress)
   let digest = try writer.seal()
   let planes = try CacheReader(path: path).sizeByPlane()
   return DeriveReport(
@@ -58,36 +58,41 @@ public func deriveCache(
     newBlocks: missing.count, storedBytes: planes.reduce(0) { $0 + $1.storedBytes })
 }
 
-/// Records must keep the data set's samples, so none can be left out.
-private func demandLabels(of cache: CacheReader, among derivation: Derivation) throws {
-  let kept = Set((derivation.classes ?? []).map { UInt32($0) })
-  let decoder = try cache.borrowDecoder()
-  for block in 0..<cache.manifest.blocksPerView {
-    let key = BlockKey(view: 0, block: block)
-    try cache.withValues(of: key) { value, _, _ in
-      try decoder.decode(value, as: key)
-      guard let row = decoder.columns.labels.firstIndex(where: { !kept.contains($0) }) else {
-        return
+extension Derivation {
+  /// The new number of each class that remains; `nil` when all do.
+  fileprivate var classNumbers: [Int: UInt32]? {
+    classes.map { classes in
+      Dictionary(uniqueKeysWithValues: classes.sorted().enumerated().map { ($1, UInt32($0)) })
+    }
+  }
+
+  /// The labels of all samples, under their new numbers.
+  ///
+  /// - Throws: `Problem(.usage)` when one is not among the classes that remain.
+  fileprivate func labels(of cache: CacheReader) throws -> [Int32] {
+    let labels = try cache.labels
+    guard let numbers = classNumbers else { return labels }
+    return try labels.enumerated().map { sample, label in
+      guard let number = numbers[Int(label)] else {
+        let name = cache.manifest.dataSet.classNames[Int(label)]
+        throw Problem(
+          .usage,
+          "sample \(sample) has the label '\(name)', which is not among the classes to keep: samples "
+            + "keep their numbers, so none can be left out; keep all classes that are labels")
       }
-      let sample = cache.manifest.samples(of: key).lowerBound + row
-      let name = cache.manifest.dataSet.classNames[Int(decoder.columns.labels[row])]
-      throw Problem(
-        .usage,
-        "sample \(sample) has the label '\(name)', which is not among the classes to keep: samples "
-          + "keep their numbers, so none can be left out; keep all classes that are labels")
+      return Int32(number)
     }
   }
 }
 
 private func deriveBlocks(
-  _ keys: [BlockKey], of cache: CacheReader, _ derivation: Derivation, _ writer: CacheWriter,
-  _ commitBytes: Int, _ progress: (Int, Int) throws -> Void
+  _ keys: [BlockKey], _ deriver: BlockDeriver, _ writer: CacheWriter, _ commitBytes: Int,
+  _ progress: (Int, Int) throws -> Void
 ) throws {
-  let maker = try BlockDeriver(cache, writer.manifest, derivation)
   var pending: [BlockValues] = []
   var bytes = 0
   for (index, key) in keys.enumerated() {
-    let block = try maker.derive(key)
+    let block = try deriver.derive(key)
     pending.append(block)
     bytes += block.value.count + block.indexEntry.count
     guard bytes >= commitBytes || index == keys.count - 1 else { continue }
@@ -100,32 +105,51 @@ private func deriveBlocks(
 
 /// Makes blocks of a derived cache.
 private final class BlockDeriver {
+  /// What the derived cache learned.
+  let calibration: Calibration
   private let cache: CacheReader
   private let check: BlockCheck
-  private let encoder: BlockEncoder
   private var records: RecordDerivation
-  /// Whether blocks stay as they are: only views were left out.
-  private let isCopy: Bool
+  /// `nil` when blocks stay as they are: only views were left out.
+  private let encoder: BlockEncoder?
 
-  init(_ cache: CacheReader, _ target: Manifest, _ derivation: Derivation) throws {
+  /// Settles the calibration, and names it in the derived cache's manifest.
+  ///
+  /// It is learned as precompute does, from the derived records of the same blocks.
+  init(_ cache: CacheReader, _ target: inout Manifest, _ derivation: Derivation) throws {
     self.cache = cache
-    check = BlockCheck(decoder: try cache.borrowDecoder())
-    encoder = try BlockEncoder(manifest: target)
-    records = RecordDerivation(
+    let check = BlockCheck(decoder: try cache.borrowDecoder())
+    var records = RecordDerivation(
       from: cache.manifest, to: target.encoding, classes: derivation.classes)
-    isCopy = target.encoding == cache.manifest.encoding
+    if target.encoding == cache.manifest.encoding {
+      (calibration, encoder) = (cache.calibration, nil)
+    } else {
+      let learned = try target.calibrationBlocks.map { try records.derive($0, of: cache, check) }
+      calibration = Calibration.learn(learned, target)
+      target.calibration = calibration.digest
+      encoder = try BlockEncoder(manifest: target, calibration: calibration)
+    }
+    self.check = check
+    self.records = records
   }
 
   func derive(_ key: BlockKey) throws -> BlockValues {
-    try cache.withValues(of: key) { value, entry, info in
-      let header = try check.check(value, as: key, info)
-      if isCopy {
-        return BlockValues(
-          key: key, digest: info.digest, value: value.withUnsafeBytes { Array($0) },
-          indexEntry: entry.withUnsafeBytes { Array($0) })
-      }
-      let certificate = records.derive(check.decoder.columns, info.certificate)
-      return BlockValues(try encoder.encode(records.columns, header, certificate))
+    guard let encoder else { return try check.values(of: key, in: cache) }
+    return BlockValues(try encoder.pack(records.derive(key, of: cache, check)))
+  }
+}
+
+extension RecordDerivation {
+  /// Derives a block of a cache.
+  fileprivate mutating func derive(
+    _ key: BlockKey, of cache: CacheReader, _ check: BlockCheck
+  ) throws -> MeasuredBlock {
+    try cache.withValues(of: key) { value, _, labels, info in
+      let header = try check.check(value, as: key, labels: labels, info)
+      let certificate = derive(check.decoder.columns, info.certificate)
+      return MeasuredBlock(
+        header: header, columns: columns, certificate: certificate, classSums: [:],
+        firstClasses: firstClasses)
     }
   }
 }

@@ -42,7 +42,7 @@ public func mergeCaches(
   for source in sources.dropFirst() { try source.cache.demandSameJob(as: first) }
   try compareOverlaps(sources, alreadyIn: path, like: first)
   let writer = try CacheWriter(
-    path: path, manifest: first.manifest, calibration: first.calibration)
+    path: path, manifest: first.manifest, labels: first.labels, calibration: first.calibration)
   let plan = try MergePlan(sources, onto: writer)
   if !plan.counted.isEmpty {
     try writer.countSums(of: plan.counted.map { (sums: $0.cache, blocks: $0.blocks) })
@@ -188,22 +188,11 @@ private func copyBlocks(
   }
   for (run, cache) in plan.runs {
     for position in run {
-      let block = try checkedValues(of: writer.manifest.blockKey(at: position), cache, check)
+      let block = try check.values(of: writer.manifest.blockKey(at: position), in: cache)
       bytes += block.value.count + block.indexEntry.count
       pending.append(block)
       if bytes >= commitBytes { try commit() }
     }
   }
   if !pending.isEmpty { try commit() }
-}
-
-private func checkedValues(
-  of key: BlockKey, _ cache: CacheReader, _ check: BlockCheck
-) throws -> BlockValues {
-  try cache.withValues(of: key) { value, entry, info in
-    try check.check(value, as: key, info)
-    return BlockValues(
-      key: key, digest: info.digest, value: value.withUnsafeBytes { Array($0) },
-      indexEntry: entry.withUnsafeBytes { Array($0) })
-  }
 }

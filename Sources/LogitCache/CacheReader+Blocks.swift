@@ -36,18 +36,34 @@ extension CacheReader {
     }
   }
 
-  /// Lends both stored values of a block, and what its index entry says.
+  /// The label of every sample.
+  ///
+  /// - Throws: `Problem(.corrupt)` when they are damaged.
+  package var labels: [Int32] {
+    get throws {
+      try environment.read { transaction in
+        try (0..<manifest.blocksPerView).flatMap { block in
+          try LabelTable.read(block, transaction, environment, manifest)
+            .map { Int32(bitPattern: $0) }
+        }
+      }
+    }
+  }
+
+  /// Lends both stored values of a block, its labels, and what its index entry says.
   ///
   /// - Throws: `Problem(.noInput)` when it is not stored; `.corrupt` naming the block.
   func withValues<R>(
-    of key: BlockKey, _ body: (_ value: RawSpan, _ entry: RawSpan, BlockInfo) throws -> R
+    of key: BlockKey,
+    _ body: (_ value: RawSpan, _ entry: RawSpan, _ labels: [UInt32], BlockInfo) throws -> R
   ) throws -> R {
     try environment.read { transaction in
       guard let entry = try transaction.value(forKey: key.bytes, in: environment.table("index")),
         let value = try transaction.value(forKey: key.bytes, in: environment.table("blocks"))
       else { throw Problem(.noInput, "\(path) does not hold \(key): precompute it first") }
       do {
-        return try body(value, entry, try info(entry, key))
+        let labels = try LabelTable.read(key.block, transaction, environment, manifest)
+        return try body(value, entry, labels, try info(entry, key))
       } catch let problem as Problem where problem.kind == .corrupt {
         throw Problem(.corrupt, "\(path): \(problem.message); run 'verify' for the full list")
       }
@@ -61,6 +77,23 @@ extension CacheReader {
 }
 
 extension CacheReader {
+  /// What the cache learned, for another part of the same job.
+  ///
+  /// - Parameter manifest: the job's, whatever its calibration.
+  /// - Throws: `Problem(.corrupt)` with a list of what differs when it is another job's cache.
+  package func calibration(for manifest: Manifest) throws -> Calibration {
+    let differences = try manifest.learningNothing().differences(
+      from: self.manifest.learningNothing(), calling: path)
+    guard differences.isEmpty else {
+      throw Problem(
+        .corrupt,
+        "\(path) is the cache of another job: what it learned does not fit; nothing was done. What "
+          + "differs:\n" + differences.map { "  \($0)\n" }.joined()
+          + "Name a shard of the same job, or leave out --calibration.")
+    }
+    return calibration
+  }
+
   /// Opens a cache in which something is stored; `nil` when the folder is missing, or nothing is.
   package static func ifBegun(_ path: String) throws -> CacheReader? {
     do {

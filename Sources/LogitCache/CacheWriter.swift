@@ -1,5 +1,4 @@
 public import Basics
-import Foundation
 import LMDB
 import Synchronization
 
@@ -33,25 +32,27 @@ public final class CacheWriter: Sendable {
 
   /// Opens the cache in folder `path`, creating it when there is none.
   ///
-  /// - Parameter calibration: the blob whose digest is the manifest's; empty for codec 1.
+  /// - Parameters:
+  ///   - labels: the label of every sample, whose digest is the manifest's.
+  ///   - calibration: the calibration whose digest is the manifest's; nothing learned when left out.
   /// - Throws: `Problem(.corrupt)` with a list of what differs when the folder holds another job's
   ///   cache, which stays untouched; `.cannotCreate` when another process is writing or reading it.
-  public init(path: String, manifest: Manifest, calibration: [UInt8] = []) throws {
+  public init(
+    path: String, manifest: Manifest, labels: [Int32], calibration: Calibration? = nil
+  ) throws {
     fingerprint = try manifest.fingerprint
-    guard Digest(of: calibration) == manifest.calibration else {
+    let calibration = calibration ?? .plain(manifest.encoding)
+    guard calibration.digest == manifest.calibration else {
       throw Problem(.configuration, "the calibration is not the one that the manifest names")
+    }
+    guard LabelTable.digest(labels) == manifest.dataSet.labels else {
+      throw Problem(.configuration, "the labels are not those that the manifest names")
     }
     self.path = path
     self.manifest = manifest
     folder = CacheFolder(path: path)
     if !Files.exists(path) { try Files.makeFolder(path) }
-    guard let lock = try FolderLock(path, .exclusive) else {
-      throw Problem(
-        .cannotCreate,
-        "\(path) is in use: another process is writing this cache, or reading it unfinished; "
-          + "wait for it to end")
-    }
-    self.lock = lock
+    lock = try CacheWriter.lock(path, .exclusive)
     let existing = try CacheWriter.inspect(folder, wanting: manifest)
     if case .sealed(let digest) = existing {
       if try Seal.read(folder) == nil {
@@ -62,7 +63,7 @@ public final class CacheWriter: Sendable {
     }
     let environment = try CacheWriter.open(folder, manifest)
     if case .absent = existing {
-      try CacheWriter.begin(environment, manifest, calibration)
+      try CacheWriter.begin(environment, manifest, labels, calibration)
     }
     let content = try environment.read { transaction in
       let stored = try MetaTable.storedBlocks(transaction, environment, manifest)
@@ -75,78 +76,6 @@ public final class CacheWriter: Sendable {
   }
 
   deinit { OpenWriters.remove(path) }
-
-  /// The folder's cache, looked at without changing anything.
-  private enum Existing {
-    case absent
-    case unfinished
-    case sealed(Digest)
-  }
-
-  private static func inspect(
-    _ folder: CacheFolder, wanting manifest: Manifest
-  ) throws -> Existing {
-    guard folder.hasData else { return .absent }
-    try Seal.read(folder)?.checkLength(folder)
-    let report = try PageCheck.check(
-      path: folder.dataFile, tables: CacheFolder.tables, freeList: true)
-    guard report.entries.count == CacheFolder.tables.count else { return .absent }
-    let environment = try Environment(
-      path: folder.path, tables: CacheFolder.tables,
-      access: .readUnchanging(mapBytes: report.fileBytes))
-    return try environment.read { transaction in
-      guard let stored = try MetaTable.readManifest(transaction, environment) else {
-        guard report.entries == ["blocks": 0, "index": 0, "meta": 0] else {
-          throw Problem(.corrupt, "\(folder.path) holds blocks but no manifest")
-        }
-        return .absent
-      }
-      let differences = try manifest.differences(from: stored)
-      guard differences.isEmpty else { throw mismatch(folder, differences) }
-      try MetaTable.checkCalibration(transaction, environment, stored)
-      if let digest = try MetaTable.readSeal(transaction, environment) {
-        // A kill between the seal and its file: what is signed now must be what was stored.
-        if let seal = try Seal.read(folder) {
-          try seal.checkBelongs(to: folder, fingerprint: manifest.fingerprint, stored: digest)
-        } else {
-          try checkStoredBlocks(transaction, environment, manifest)
-        }
-        return .sealed(digest)
-      }
-      return .unfinished
-    }
-  }
-
-  private static func mismatch(_ folder: CacheFolder, _ differences: [String]) -> Problem {
-    Problem(
-      .corrupt,
-      "\(folder.path) holds the cache of another job; nothing was changed. What differs:\n"
-        + differences.map { "  \($0)\n" }.joined()
-        + "Use another folder, or the settings of the cache.")
-  }
-
-  private static func open(_ folder: CacheFolder, _ manifest: Manifest) throws -> Environment {
-    // About the size of plain records; LMDB only reserves addresses, and grows when it must.
-    let record = 16 + 4 * manifest.encoding.k
-    let (bytes, overflow) = manifest.records.multipliedReportingOverflow(by: record)
-    let expected = min(overflow ? .max : bytes, 1 << 38)
-    return try Environment(
-      path: folder.path, tables: CacheFolder.tables,
-      access: .write(mapBytes: max(expected, 2 * folder.fileBytes, 1 << 24)))
-  }
-
-  private static func begin(
-    _ environment: Environment, _ manifest: Manifest, _ calibration: [UInt8]
-  ) throws {
-    let text = Array(try canonicalJSON(manifest).utf8)
-    try environment.write { transaction in
-      let meta = environment.table("meta")
-      try transaction.put(Sealed.wrap(calibration), forKey: MetaTable.calibration, in: meta)
-      try transaction.put(Sealed.wrap(text), forKey: MetaTable.manifest, in: meta)
-    }
-  }
-
-  // MARK: - Writing
 
   /// The digest of a sealed cache; `nil` while blocks can still be added.
   public var sealedDigest: Digest? {
@@ -343,33 +272,5 @@ public final class CacheWriter: Sendable {
       }
     }
     return digest.finish()
-  }
-
-  /// Reads every stored block once before it is sealed: earlier runs may have been damaged on disk.
-  private static func checkStoredBlocks(
-    _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
-  ) throws {
-    let blocks = environment.table("blocks")
-    for key in (0..<manifest.blockCount).lazy.map({ manifest.blockKey(at: $0) }) {
-      guard let value = try transaction.value(forKey: key.bytes, in: blocks) else {
-        throw Problem(.corrupt, "\(environment.path): \(key) is in the index but not stored")
-      }
-      do {
-        _ = try Sealed.unwrap(value)
-      } catch let problem as Problem {
-        throw Problem(
-          .corrupt,
-          "\(environment.path): \(key) is damaged: \(problem.message); it cannot be sealed: "
-            + "remove the folder and run the same command again")
-      }
-    }
-  }
-
-  private static func writeSeal(
-    _ folder: CacheFolder, _ digest: Digest, _ fingerprint: Digest
-  ) throws {
-    unlink(folder.lockFile)
-    let seal = try Seal.describing(folder, cacheDigest: digest, fingerprint: fingerprint)
-    try seal.write(folder)
   }
 }

@@ -25,7 +25,7 @@ public struct Derivation: Sendable {
     self.dropsFeatures = dropsFeatures
   }
 
-  /// The manifest of the derived cache.
+  /// The manifest of the derived cache, but for the digests of labels and calibration.
   ///
   /// - Throws: `Problem(.usage)` when the source does not have what is asked for.
   func manifest(of source: Manifest, _ origin: Origin) throws -> Manifest {
@@ -46,8 +46,6 @@ public struct Derivation: Sendable {
     guard unchanged != source else {
       throw Problem(.usage, "nothing would change: give a smaller --k, or fewer --views, ...")
     }
-    // What was learned for records of one shape does not fit another.
-    if target.encoding != source.encoding { target.calibration = Digest(of: [UInt8]()) }
     try target.validate()
     return target
   }

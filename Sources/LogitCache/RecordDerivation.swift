@@ -10,6 +10,8 @@ struct RecordDerivation {
   private var errors: InheritedErrors
   /// The derived records.
   private(set) var columns: RecordColumns
+  /// First classes of each record, as many as the source names and calibration can use.
+  private(set) var firstClasses: [UInt32] = []
 
   /// One record, restricted to the classes that remain.
   struct Row {
@@ -40,12 +42,13 @@ struct RecordDerivation {
     columns = RecordColumns(target)
   }
 
-  /// Derives the records of a block into `columns`.
+  /// Derives the records of a block into `columns` and `firstClasses`.
   ///
   /// - Parameter certificate: the errors of the source's records.
   /// - Returns: an upper bound of the errors of the derived ones.
   mutating func derive(_ records: RecordColumns, _ certificate: Certificate) -> Certificate {
     columns.resize(to: records.rows)
+    firstClasses.removeAll(keepingCapacity: true)
     errors.begin(certificate)
     for index in 0..<records.rows {
       let first = load(records, index)
@@ -65,6 +68,7 @@ struct RecordDerivation {
         columns.tails[t * columns.rows + index] = tail(t)
       }
       if columns.hasFeatureNorms { columns.featureNorms[index] = records.featureNorms[index] }
+      firstClasses += row.ids.prefix(Calibration.depth(target))
       errors.add(row, columns, index)
     }
     return errors.finish()

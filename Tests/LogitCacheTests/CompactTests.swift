@@ -13,7 +13,7 @@ import Testing
   /// Blocks in a random order, one commit each: free pages, and values out of order.
   private func scatter(seal: Bool) throws -> Digest? {
     var generator = SeededGenerator(seed: 5)
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     for block in try job.encodeAll().shuffled(using: &generator) { try writer.append([block]) }
     return seal ? try writer.seal() : nil
   }
@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test func `a cache that is being written is left alone`() throws {
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     try writer.append([
       job.encode(BlockKey(view: 0, block: 0), with: BlockEncoder(manifest: job.manifest))
     ])
@@ -55,7 +55,7 @@ import Testing
   @Test func `an unfinished cache stays unfinished and can be continued`() throws {
     let wanted = ScratchFolder()
     let digest = try job.write(to: wanted.path)
-    try CacheWriter(path: folder.path, manifest: job.manifest)
+    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
       .append(Array(job.encodeAll()[20...]))
     let report = try compactCache(path: folder.path)
     #expect(report.cacheDigest == nil && report.blocks == 55)

@@ -158,6 +158,7 @@ private struct Case {
     var direct = test.job
     direct.manifest.encoding.k = (k + 1) / 2
     direct.manifest.views = 1
+    direct.manifest.calibration = Calibration.plain(direct.manifest.encoding).digest
     try direct.write(to: folder.file("direct"))
     let wanted = try CacheReader(path: folder.file("direct"))
     var (a, b) = (derived.makeBatch(), wanted.makeBatch())

@@ -18,7 +18,7 @@ extension Job {
     let encoder = try BlockEncoder(manifest: manifest)
     var keys = blocks.map { manifest.blockKey(at: $0) }.shuffled(using: &generator)
     repeat {
-      let writer = try CacheWriter(path: path, manifest: manifest)
+      let writer = try CacheWriter(path: path, manifest: manifest, labels: labels)
       try writer.note(shard)
       let count = min(keys.count, Int.random(in: 1...4, using: &generator))
       try writer.append(keys[..<count].map { try encode($0, with: encoder) })
@@ -201,7 +201,7 @@ extension Job {
   @Test func `a cache that another process writes is refused`() async throws {
     let path = folder.file("a")
     try job.write(to: path, seal: false)
-    let writer = try CacheWriter(path: path, manifest: job.manifest)
+    let writer = try CacheWriter(path: path, manifest: job.manifest, labels: job.labels)
     let merged = folder.file("merged")
     await #expect(processExitsWith: .success) {
       [path = path as String, merged = merged as String] in
@@ -212,7 +212,7 @@ extension Job {
   }
 
   @Test func `a folder of another shard is refused`() throws {
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     try writer.note(Shard(3, of: 16))
     let found = problem { try writer.note(Shard(1, of: 6)) }
     #expect(found.kind == .usage)
@@ -226,7 +226,9 @@ extension Job {
     let wanted = try job.write(to: folder.file("whole"))
     var generator = SeededGenerator(seed: 1)
     try job.write(0..<14, to: folder.file("a"), shard: Shard(1, of: 1), using: &generator)
-    #expect(try CacheWriter(path: folder.file("a"), manifest: job.manifest).seal() == wanted)
+    #expect(
+      try CacheWriter(path: folder.file("a"), manifest: job.manifest, labels: job.labels).seal()
+        == wanted)
     #expect(try CacheReader(path: folder.file("a")).shard == nil)
   }
 }

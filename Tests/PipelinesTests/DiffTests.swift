@@ -137,10 +137,13 @@ private func plainTau(_ a: [Int32], _ b: [Int32]) -> Double? {
     // The same records in blocks of 40, and only two of them.
     var manifest = a.manifest
     manifest.encoding.blockRows = 40
-    let writer = try CacheWriter(path: workshop.folder.file("small"), manifest: manifest)
+    let writer = try CacheWriter(
+      path: workshop.folder.file("small"), manifest: manifest, labels: workshop.pictures.labels,
+      calibration: a.calibration)
     for block in [1, 3] {
+      let key = BlockKey(view: 1, block: block)
       try writer.append([
-        workshop.makeBlock(BlockKey(view: 1, block: block), of: manifest)
+        workshop.makeBlock(key, of: manifest, calibration: a.calibration)
       ])
     }
     _ = consume writer

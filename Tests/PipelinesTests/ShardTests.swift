@@ -41,6 +41,67 @@ import Testing
     try CacheReader(path: job.cache).manifest
   }
 
+  /// Twenty blocks, of which two are learned from.
+  private func learningJob(_ workshop: Workshop, _ cache: String) -> PrecomputeJob {
+    var job = workshop.job(cache, views: 20)
+    job.k = 5
+    return job
+  }
+
+  @Test(arguments: [1, 2, 7], [false, true])
+  func `every shard learns what the whole learns, by itself or from another one`(
+    count: Int, takesFromAnother: Bool
+  ) throws {
+    let workshop = try Workshop(classes: 40)
+    let whole = try precompute(learningJob(workshop, "whole"))
+    let learned = try CacheReader(path: workshop.folder.file("whole"))
+    #expect(learned.calibration != .plain(learned.manifest.encoding))
+    #expect(learned.manifest.calibrationBlocks.map(\.view) == [0, 1])
+    let paths = (1...count).map { workshop.folder.file("shard-\($0)") }
+    for index in (1...count).reversed() {
+      var job = learningJob(workshop, "shard-\(index)")
+      job.shard = Shard(index, of: count)
+      if takesFromAnother, index < count { job.calibration = paths[count - 1] }
+      let result = try precompute(job)
+      #expect(result.newRecords == result.records)
+      let shard = try CacheReader(path: job.cache)
+      #expect(shard.calibration == learned.calibration, "shard \(index) of \(count)")
+      #expect(try shard.storedBlocks().count == result.blocks)
+    }
+    let report = try mergeCaches(paths, into: workshop.folder.file("merged"))
+    #expect(report.cacheDigest == whole.cacheDigest)
+  }
+
+  @Test func `what another job or another run learned is refused`() throws {
+    let workshop = try Workshop(classes: 40)
+    try precompute(learningJob(workshop, "whole"))
+    var job = learningJob(workshop, "shard")
+    job.shard = Shard(1, of: 2)
+    job.calibration = workshop.folder.file("no")
+    #expect(#expect(throws: Problem.self) { try precompute(job) }?.kind == .noInput)
+    job.calibration = workshop.folder.file("whole")
+    job.seed = 5
+    let other = #expect(throws: Problem.self) { try precompute(job) }
+    #expect(other?.kind == .corrupt)
+    #expect(
+      other?.message.contains("seed: ") == true && other?.message.contains("--calibration") == true)
+    #expect(other?.message.contains("calibration: ") == false)
+    #expect(!Files.exists(job.cache))
+    // A cache that was begun with another calibration neither continues with this one nor is merged.
+    job.seed = 1
+    let whole = try CacheReader(path: workshop.folder.file("whole"))
+    var manifest = whole.manifest
+    manifest.calibration = Calibration.plain(manifest.encoding).digest
+    _ = try CacheWriter(path: job.cache, manifest: manifest, labels: workshop.pictures.labels)
+    for body in [
+      { _ = try precompute(job) },
+      { _ = try mergeCaches([whole.path, job.cache], into: workshop.folder.file("merged")) },
+    ] {
+      let found = #expect(throws: Problem.self) { try body() }
+      #expect(found?.kind == .corrupt && found?.message.contains("calibration: ") == true)
+    }
+  }
+
   @Test func `status lists missing shards as ranges, and folders that are not begun`() throws {
     let workshop = try Workshop(samples: 300)
     var paths: [String] = []

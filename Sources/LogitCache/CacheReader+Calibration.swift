@@ -1,4 +1,0 @@
-extension CacheReader {
-  /// The calibration blob; codec 1 learns nothing.
-  package var calibration: [UInt8] { [] }
-}
