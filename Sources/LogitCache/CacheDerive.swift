@@ -50,7 +50,9 @@ public func deriveCache(
       classes: derivation.classNumbers)
   }
   let missing = writer.missingBlocks()
-  try deriveBlocks(missing, deriver, writer, commitBytes, progress)
+  try writer.append(
+    missing, count: missing.count, commitBytes: commitBytes, progress: progress
+  ) { key in try deriver.derive(key) }
   let digest = try writer.seal()
   let planes = try CacheReader(path: path).sizeByPlane()
   return DeriveReport(
@@ -82,24 +84,6 @@ extension Derivation {
       }
       return Int32(number)
     }
-  }
-}
-
-private func deriveBlocks(
-  _ keys: [BlockKey], _ deriver: BlockDeriver, _ writer: CacheWriter, _ commitBytes: Int,
-  _ progress: (Int, Int) throws -> Void
-) throws {
-  var pending: [BlockValues] = []
-  var bytes = 0
-  for (index, key) in keys.enumerated() {
-    let block = try deriver.derive(key)
-    pending.append(block)
-    bytes += block.value.count + block.indexEntry.count
-    guard bytes >= commitBytes || index == keys.count - 1 else { continue }
-    try writer.append(pending)
-    pending.removeAll()
-    bytes = 0
-    try progress(index + 1, keys.count)
   }
 }
 

@@ -174,25 +174,10 @@ private func copyBlocks(
   _ progress: (Int, Int) throws -> Void
 ) throws {
   guard let first = plan.runs.first?.cache else { return }
-  let total = plan.newBlocks
   let check = BlockCheck(decoder: try first.borrowDecoder())
-  var pending: [BlockValues] = []
-  var bytes = 0
-  var done = 0
-  func commit() throws {
-    try writer.append(pending)
-    done += pending.count
-    pending.removeAll()
-    bytes = 0
-    try progress(done, total)
+  let blocks = plan.runs.lazy.flatMap { run, cache in run.lazy.map { ($0, cache) } }
+  try writer.append(blocks, count: plan.newBlocks, commitBytes: commitBytes, progress: progress) {
+    position, cache in
+    try check.values(of: writer.manifest.blockKey(at: position), in: cache)
   }
-  for (run, cache) in plan.runs {
-    for position in run {
-      let block = try check.values(of: writer.manifest.blockKey(at: position), in: cache)
-      bytes += block.value.count + block.indexEntry.count
-      pending.append(block)
-      if bytes >= commitBytes { try commit() }
-    }
-  }
-  if !pending.isEmpty { try commit() }
 }

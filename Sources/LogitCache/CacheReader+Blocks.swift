@@ -85,11 +85,9 @@ extension CacheReader {
     let differences = try manifest.learningNothing().differences(
       from: self.manifest.learningNothing(), calling: path)
     guard differences.isEmpty else {
-      throw Problem(
-        .corrupt,
-        "\(path) is the cache of another job: what it learned does not fit; nothing was done. What "
-          + "differs:\n" + differences.map { "  \($0)\n" }.joined()
-          + "Name a shard of the same job, or leave out --calibration.")
+      throw Manifest.mismatch(
+        "\(path) is the cache of another job: what it learned does not fit; nothing was done.",
+        differences, "Name a shard of the same job, or leave out --calibration.")
     }
     return calibration
   }
@@ -108,11 +106,9 @@ extension CacheReader {
     let differences = try manifest.differences(
       from: other.manifest, calling: other.path, path)
     guard differences.isEmpty else {
-      throw Problem(
-        .corrupt,
-        "\(path) and \(other.path) are caches of different jobs; nothing was done. What differs:\n"
-          + differences.map { "  \($0)\n" }.joined()
-          + "Name caches that one precompute command made, such as its shards.")
+      throw Manifest.mismatch(
+        "\(path) and \(other.path) are caches of different jobs; nothing was done.", differences,
+        "Name caches that one precompute command made, such as its shards.")
     }
   }
 }

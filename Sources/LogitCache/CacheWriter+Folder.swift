@@ -90,11 +90,9 @@ extension CacheWriter {
   ) throws {
     let differences = try manifest.differences(from: stored)
     guard differences.isEmpty else {
-      throw Problem(
-        .corrupt,
-        "\(folder.path) holds the cache of another job; nothing was changed. What differs:\n"
-          + differences.map { "  \($0)\n" }.joined()
-          + "Use another folder, or the settings of the cache.")
+      throw Manifest.mismatch(
+        "\(folder.path) holds the cache of another job; nothing was changed.", differences,
+        "Use another folder, or the settings of the cache.")
     }
   }
 

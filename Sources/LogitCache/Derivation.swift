@@ -44,7 +44,10 @@ public struct Derivation: Sendable {
     var unchanged = target
     unchanged.derivedFrom = source.derivedFrom
     guard unchanged != source else {
-      throw Problem(.usage, "nothing would change: give a smaller --k, or fewer --views, ...")
+      throw Problem(
+        .usage,
+        "nothing would change: give a smaller --k, fewer --views, coarser --steps-per-nat, fewer "
+          + "--classes, or --without-features")
     }
     try target.validate()
     return target

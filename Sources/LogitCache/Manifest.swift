@@ -134,7 +134,7 @@ public struct Manifest: Codable, Hashable, Sendable {
   /// What differs from the manifest of a cache, one readable line each.
   ///
   /// For example `seed: the cache has 1, this run has 2`. Empty exactly when the fingerprints are
-  /// equal.
+  /// equal. What was learned follows from all the rest, so it is told only when nothing else differs.
   /// - Parameters:
   ///   - otherName: what the lines call the owner of `other`.
   ///   - name: what they call the owner of this manifest.
@@ -144,10 +144,23 @@ public struct Manifest: Codable, Hashable, Sendable {
     if identity == other.identity { return [] }
     let mine = flattened(try identity.json)
     let theirs = flattened(try other.identity.json)
-    return Set(mine.keys).union(theirs.keys).sorted().compactMap { path in
-      let (a, b) = (theirs[path] ?? "nothing", mine[path] ?? "nothing")
-      return a == b ? nil : "\(path): \(otherName) has \(a), \(name) has \(b)"
+    let paths = Set(mine.keys).union(theirs.keys).filter { mine[$0] != theirs[$0] }
+    let told = paths == ["calibration"] ? paths : paths.subtracting(["calibration"])
+    return told.sorted().map { path in
+      "\(path): \(otherName) has \(theirs[path] ?? "nothing"), \(name) has "
+        + (mine[path] ?? "nothing")
     }
+  }
+
+  /// The refusal to take caches together that do not belong together.
+  ///
+  /// - Parameter differences: what `differences` says.
+  package static func mismatch(
+    _ what: String, _ differences: [String], _ advice: String
+  ) -> Problem {
+    Problem(
+      .corrupt,
+      what + " What differs:\n" + differences.map { "  \($0)\n" }.joined() + advice)
   }
 
   private var json: JSONValue {

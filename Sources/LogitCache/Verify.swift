@@ -121,11 +121,10 @@ private struct Verifier {
   /// Class sums cannot be computed again without the teacher, but they count the same records.
   private mutating func checkClassSums() throws {
     let (environment, manifest) = (reader.environment, reader.manifest)
-    var rest = labelCounts
-    let awaited = try environment.read { try MetaTable.awaited($0, environment, manifest) }
-    // Sums that count blocks which an interrupted merge has not copied yet count more records.
-    if try !awaited.subtracting(reader.blocks).isEmpty { return }
+    var rest: [Int] = []
     do {
+      try countAwaitedBlocks()
+      rest = labelCounts
       try environment.read { transaction in
         try ClassTable.forEach(transaction, environment, manifest) { label, sum in
           rest[label] -= sum.records
@@ -141,6 +140,21 @@ private struct Verifier {
       findings.add(
         "the feature sums of class \(label) hold \(labelCounts[label] - difference) records, the "
           + "blocks \(labelCounts[label])")
+    }
+  }
+
+  /// An interrupted merge has added the class sums of blocks that it has not copied yet.
+  private mutating func countAwaitedBlocks() throws {
+    let (environment, manifest) = (reader.environment, reader.manifest)
+    let stored = try reader.blocks
+    try environment.read { transaction in
+      let awaited = try MetaTable.awaited(transaction, environment, manifest)
+      for position in awaited.subtracting(stored).positions {
+        let block = manifest.blockKey(at: position).block
+        for label in try LabelTable.read(block, transaction, environment, manifest) {
+          labelCounts[Int(label)] += 1
+        }
+      }
     }
   }
 

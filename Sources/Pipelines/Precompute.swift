@@ -210,6 +210,7 @@ private struct BlockWork: Sendable {
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil))
     calibration = .plain(manifest.encoding)
+    try manifest.validate()
   }
 
   /// The label of every sample.

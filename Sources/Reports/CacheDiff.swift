@@ -133,11 +133,9 @@ private func demandSameViews(_ a: CacheReader, _ b: CacheReader) throws {
     "recipe: \(one.recipe.digest.short) and \(other.recipe.digest.short)")
   demand(one.seed == other.seed, "seed: \(one.seed) and \(other.seed)")
   guard reasons.isEmpty else {
-    throw Problem(
-      .corrupt,
+    throw Manifest.mismatch(
       "\(a.path) and \(b.path) cannot be compared: the same sample and view are not the same picture "
-        + "in both. What differs:\n" + reasons.map { "  \($0)\n" }.joined()
-        + "Compare caches of the same data, recipe and seed.")
+        + "in both.", reasons, "Compare caches of the same data, recipe and seed.")
   }
 }
 

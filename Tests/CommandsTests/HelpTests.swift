@@ -31,7 +31,7 @@ private func help(_ command: String) throws -> String {
       "precompute",
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--commit-seconds",
-        "--shard", "--threads", "--json",
+        "--shard", "--calibration", "--threads", "--json",
       ]
     ),
     (

@@ -220,6 +220,21 @@ import Testing
     #expect(!Files.exists(folder.file("new")))
   }
 
+  @Test(arguments: ["9223372036854775807", "16777217"])
+  func `more views than fit a cache are refused before the teacher runs`(views: String) throws {
+    try expectRefusal(
+      desk.precompute("new") + ["--views", views], .configuration, "\(views) views")
+    #expect(!Files.exists(folder.file("new")))
+  }
+
+  @Test func `a calibration is not taken from a folder without a cache`() throws {
+    let other = folder.file("other")
+    try expectRefusal(
+      desk.precompute("new", views: 2, "--calibration", other), .noInput,
+      "there is no cache in \(other)")
+    #expect(!Files.exists(folder.file("new")))
+  }
+
   @Test(arguments: [
     ["--check-views", "nonsense"], ["--check-views", "-1"], ["--epochs", "0"], ["--seed", "-1"],
     ["--threads", "0"], ["--epochs", "9223372036854775807"],
