@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import LogitCache
 
 extension Inspection {
   /// The report for people.
@@ -35,6 +36,8 @@ extension Inspection {
           format: "%.2f MB on disk, %.2f bytes per record", Double(bytes) / 1e6, bytesPerRecord)
       ),
     ])
+      + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
+        ?? "")
   }
 
   private var planesText: String {
