@@ -60,7 +60,7 @@ let package = Package(
       resources: [
         .embedInCode("recipe.schema.json"), .embedInCode("teacher.schema.json"),
         .embedInCode("training.schema.json"), .embedInCode("inspect.schema.json"),
-        .embedInCode("dataset.schema.json"),
+        .embedInCode("dataset.schema.json"), .embedInCode("plan.schema.json"),
       ]),
     room("Arrays", ["Basics"]),
 
@@ -75,8 +75,8 @@ let package = Package(
     room(
       "Pipelines",
       [
-        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Schemas",
-        "Teachers", "Views",
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Reports",
+        "Schemas", "Teachers", "Views",
       ]),
     room(
       "Commands",

@@ -14,6 +14,8 @@ public enum Schemas {
     case inspect
     /// A data set in files of one's own.
     case dataset
+    /// What `plan --json` prints.
+    case plan
   }
 
   /// The text of a schema.
@@ -25,6 +27,7 @@ public enum Schemas {
       case .training: PackageResources.training_schema_json
       case .inspect: PackageResources.inspect_schema_json
       case .dataset: PackageResources.dataset_schema_json
+      case .plan: PackageResources.plan_schema_json
       }
     return String(decoding: bytes, as: UTF8.self)
   }
