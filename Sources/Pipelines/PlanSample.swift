@@ -6,25 +6,25 @@ import LogitCache
 /// Runs of consecutive samples, evenly spaced over all views, are dealt to groups; a group is held in memory as
 /// full rows while every choice measures it. The first half of the groups is what choices may learn from, bytes
 /// are counted on the second.
-struct PlanSample: Sendable {
+package struct PlanSample: Sendable {
   /// Consecutive samples of one view.
-  struct Run: Sendable, Equatable {
-    var view: Int
-    var samples: Range<Int>
+  package struct Run: Sendable, Equatable {
+    package var view: Int
+    package var samples: Range<Int>
   }
 
-  let groups: [[Run]]
-  let threads: Int
+  package let groups: [[Run]]
+  package let threads: Int
 
   /// The longest run: shorter ones see more of the data, longer ones fill the teacher's batches.
   private static let runRows = 128
   /// Rows of a group: those of the largest block.
   private static let groupRows = 2048
   /// No more logits are held by all threads together: 512 MiB.
-  private static let heldNumbers = 1 << 27
+  package static let heldNumbers = 1 << 27
 
   /// - Parameter rows: how many records to take, or all if there are fewer.
-  init(_ manifest: Manifest, rows: Int, threads: Int) {
+  package init(_ manifest: Manifest, rows: Int, threads: Int) {
     let classes = manifest.encoding.classes
     self.threads = max(1, min(threads, Self.heldNumbers / (classes * Self.groupRows)))
     let held = max(1, min(Self.groupRows, Self.heldNumbers / (classes * self.threads)))
@@ -37,7 +37,7 @@ struct PlanSample: Sendable {
   }
 
   /// How many groups are learned from; a lone group serves for both.
-  var learningGroups: Int { max(1, groups.count / 2) }
+  package var learningGroups: Int { max(1, groups.count / 2) }
 
   /// All runs of the job are as long as can be; those taken are evenly spaced, in an order whose every
   /// beginning is evenly spaced too.

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-private let commands = ["precompute", "train", "evaluate", "inspect", "verify", "machine"]
+private let commands = ["plan", "precompute", "train", "evaluate", "inspect", "verify", "machine"]
 
 /// What `logitcache COMMAND --help` prints.
 private func help(_ command: String) throws -> String {
@@ -17,7 +17,7 @@ private func help(_ command: String) throws -> String {
     for arguments in [["--help"], []] {
       let result = try Program.run(arguments)
       #expect(result.exitCode == 0)
-      for text in commands + ["65 corrupt", "75 interrupted"] {
+      for text in commands + ["65 corrupt", "69 nothing fits", "75 interrupted"] {
         #expect(result.output.contains(text), "\(text)")
       }
     }
@@ -29,6 +29,15 @@ private func help(_ command: String) throws -> String {
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--commit-seconds",
         "--threads", "--json",
+      ]
+    ),
+    (
+      "plan",
+      [
+        "--data", "--teacher", "--recipe", "--views", "--seed", "--features", "--k",
+        "--sample-rows",
+        "--loss", "--max-error", "--budget", "--paper", "--samples", "--classes", "--threads",
+        "--json",
       ]
     ),
     (
