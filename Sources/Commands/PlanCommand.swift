@@ -37,7 +37,7 @@ struct PlanCommand: ParsableCommand {
 
   @Option(
     help:
-      "No mean error of the losses' records may be larger; default with --loss: what train accepts."
+      "No mean error may be larger; default with --loss and without --budget: what train accepts."
   )
   var maxError: Double?
 

@@ -34,7 +34,10 @@ func uncovered(
 ) -> [UncoveredLoss] {
   loss.terms.flatMap { term -> [UncoveredLoss] in
     guard let errors = certificate.errors(of: term, hasTail: encoding.k < encoding.classes) else {
-      return [UncoveredLoss(loss: term.description, measure: String(format: "T = %g", term.temperature ?? 0))]
+      return [
+        UncoveredLoss(
+          loss: term.description, measure: String(format: "T = %g", term.temperature ?? 0))
+      ]
     }
     return errors.filter { !$0.isWithinLimit }.map {
       UncoveredLoss(

@@ -14,7 +14,8 @@ public struct PlanJob: Sendable {
   public var sampleRecords: Int
   /// The losses whose errors matter, as text; empty for KD and PLD at the planned temperatures.
   public var losses: [String]
-  /// No mean error of these losses may be larger; `nil` for what `train` accepts.
+  /// No mean error of these losses may be larger; `nil` for what `train` accepts, or for no bound when there
+  /// is a budget.
   public var maximumError: Double?
   /// The cache may have so many bytes.
   public var budget: Int?
@@ -151,6 +152,7 @@ private func measure(
   var pixels = DigestBuilder()
   for run in runs {
     try worker.run(run.samples, view: run.view, row: labels.count, &pixels)
+    try check(run, from: labels.count, worker, work)
     labels += work.labels[run.samples]
   }
   group.records = labels.count
@@ -162,6 +164,21 @@ private func measure(
     group.choices.append(measured)
   }
   return group
+}
+
+/// Refuses rows that cannot be recorded by their own sample and view; the choices know only places in the group.
+private func check(
+  _ run: PlanSample.Run, from first: Int, _ worker: borrowing BlockWorker, _ work: BlockWork
+) throws {
+  let classes = work.manifest.encoding.classes
+  try worker.logits.withUnsafeBufferPointer { logits in
+    for (row, sample) in run.samples.enumerated() {
+      let place = (first + row) * classes
+      try BlockEncoder.check(
+        UnsafeBufferPointer(rebasing: logits[place..<place + classes]),
+        label: work.labels[sample], sample: sample, view: run.view)
+    }
+  }
 }
 
 extension PlannedChoice {

@@ -18,14 +18,16 @@ struct PlanWish {
     isAsked = !request.losses.isEmpty || maximumError != nil || budget != nil
   }
 
-  /// Marks the smallest cache within the bounds or, when only its size is bounded, the most exact one.
+  /// Marks the smallest cache within the bounds or, when only its size is bounded, the one most exact for
+  /// the losses.
   ///
   /// - Parameter certificates: of the report's rows.
   func choose(in report: inout PlanReport, _ certificates: [Certificate]) {
     guard isAsked, let first = certificates.first else { return }
     report.budget = budget
-    let bounded = maximumError != nil || !terms.isEmpty
+    let bounded = maximumError != nil || budget == nil
     let terms = self.terms.isEmpty ? PlanWish.standardLosses(first) : self.terms
+    report.losses = terms.map(\.description)
     // Of every row the largest error relative to its limit; infinite where it was not measured.
     let excesses = zip(report.rows, certificates).map { row, certificate in
       terms.map { excess($0, certificate, hasTail: row.tail != "none") }.max() ?? 0

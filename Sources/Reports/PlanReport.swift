@@ -119,6 +119,8 @@ public struct PlanReport: Codable, Sendable {
   public var sample: Sample
   /// One for each choice, smaller k first.
   public var rows: [Row]
+  /// Terms of losses whose errors decide; empty when nothing was asked for.
+  public var losses: [String]
   /// Bounds on errors that a choice must keep; empty when none was asked for.
   public var bounds: [Bound]
   /// The largest cache that was asked for, in bytes.
@@ -133,6 +135,7 @@ public struct PlanReport: Codable, Sendable {
     self.job = job
     self.sample = sample
     self.rows = rows
+    losses = []
     bounds = []
   }
 }
@@ -140,14 +143,17 @@ public struct PlanReport: Codable, Sendable {
 extension PlanReport {
   /// What to say when something was asked for and nothing fits; `nil` otherwise.
   public var problem: Problem? {
-    guard chosen == nil, !bounds.isEmpty || budget != nil, !rows.isEmpty else { return nil }
+    guard chosen == nil, !losses.isEmpty else { return nil }
     let wanted =
       bounds.map { "\($0.measure) of at most \($0.limit)" }
       + (budget.map { ["at most \(ByteCount.text(Double($0)))"] } ?? [])
+    let temperatures = rows.first?.certificate.atTemperature.map(\.temperature) ?? []
     return Problem(
       .unavailable,
-      "none of k = \(rows.map { "\($0.k)" }.joined(separator: ", ")) has "
-        + wanted.joined(separator: " and ")
-        + ": try larger or smaller --k, a larger --max-error or --budget, or other losses")
+      "for \(losses.joined(separator: ", ")), none of k = "
+        + rows.map { "\($0.k)" }.joined(separator: ", ") + " has "
+        + wanted.joined(separator: " and ") + " (errors are measured at T = "
+        + temperatures.joined(separator: ", ")
+        + "): try other --k, a larger --max-error or --budget, or other losses")
   }
 }

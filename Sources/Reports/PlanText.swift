@@ -11,7 +11,7 @@ extension PlanReport {
     let rate = 1 / max(sample.teacherSecondsPerRecord, 1e-9)
     return """
       \(job.dataSet): \(job.samples) samples x \(job.views) views = \(job.records) records of \
-      \(job.classes) classes
+      \(job.classes) classes, \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
       teacher: \(short(rate)) views a second and thread, measured on \(sample.records) of them
 
       """
@@ -19,7 +19,7 @@ extension PlanReport {
 
   private var sizesText: String {
     let heading = [
-      "k", "tail", "B/record", "fixed B/record", "whole cache", "dense fp32", "hours",
+      "k", "tail", "B/record", "fixed B/record", "whole cache", "hours",
     ]
     return TextTable.lines(
       [heading]
@@ -28,7 +28,7 @@ extension PlanReport {
             name(index), row.tail, String(format: "%.2f", row.bytesPerRecord),
             String(format: "%.3f", row.fixedBytesPerRecord),
             ByteCount.text(Double(row.cacheBytes)),
-            ByteCount.text(4 * Double(job.classes) * Double(job.records)), hours(row.hours),
+            hours(row.hours),
           ]
         })
   }
@@ -69,7 +69,8 @@ extension PlanReport {
     let row = rows[chosen]
     var reasons = bounds.map { "\($0.measure) <= \(short($0.limit))" }
     if let budget { reasons.append("at most \(ByteCount.text(Double(budget)))") }
-    return "* k = \(row.k): \(reasons.joined(separator: ", "))\n"
+    let what = bounds.isEmpty ? "most exact for \(losses.joined(separator: ", "))" : "smallest"
+    return "* k = \(row.k): \(what), with \(reasons.joined(separator: ", "))\n"
       + (command.map { $0.map(shellQuoted).joined(separator: " ") + "\n" } ?? "")
   }
 

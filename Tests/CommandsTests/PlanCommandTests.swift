@@ -48,7 +48,7 @@ import Testing
     let result = try Program.run(arguments("--budget", "1kB"))
     #expect(result.exitCode == 69)
     #expect(result.output.contains("B/record"))
-    #expect(result.errors.contains("none of k = 4 has at most 1.00 kB"), "\(result.errors)")
+    #expect(result.errors.contains("none of k = 4 has at most 1.00 kB (errors"), "\(result.errors)")
   }
 
   @Test(arguments: [

@@ -134,6 +134,13 @@ extension PlanReport {
     #expect(report.text.contains("\(chosen.k)*"))
   }
 
+  @Test func `a temperature at which nothing is measured is only served by all classes`() throws {
+    let workshop = try Workshop(samples: 600, classes: 12)
+    #expect(try plan(workshop, losses: ["kd@3"]).chosen == 11)
+    let report = try Pipelines.plan(PlanJob(workshop.job(), heads: [4, 11], losses: ["kd@3"]))
+    #expect(report.problem?.message.contains("measured at T = 1, 2, 4") == true)
+  }
+
   @Test func `losses alone are bounded by what train accepts`() throws {
     let workshop = try Workshop(samples: 600, classes: 12)
     let report = try plan(workshop, losses: ["kd@4"])
@@ -175,8 +182,10 @@ extension PlanReport {
     #expect(report.chosen == nil && report.command == nil)
     let problem = try #require(report.problem)
     #expect(
-      problem.kind == .unavailable && problem.message.contains("kdGradientError@4 of at most"))
-    #expect(budget == nil || problem.message.contains("1.00 kB"))
+      problem.kind == .unavailable && problem.message.contains("for kd@4, none of k = 1, 2, 3"))
+    #expect(budget == nil || problem.message.contains("at most 1.00 kB"))
+    #expect(
+      maximumError == nil || problem.message.contains("kdGradientError@4 of at most"))
   }
 }
 
