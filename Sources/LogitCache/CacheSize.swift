@@ -52,9 +52,8 @@ public struct CacheSize: Equatable, Sendable {
     let labelsOfBlock = Double(labelBytes) / Double(manifest.blocksPerView)
     var pages = blocks * (Pages.ofValue(bytesPerRecord * recordsOfBlock) + Pages.ofEntry(entry))
     pages += Double(manifest.blocksPerView) * Pages.ofValue(labelsOfBlock)
-    for fixed in [calibrationBytes, manifestBytes, classSumBytes] {
-      pages += Pages.ofValue(Double(fixed))
-    }
+    for fixed in [calibrationBytes, manifestBytes] { pages += Pages.ofValue(Double(fixed)) }
+    pages += Pages.rewritten * Double(classSumBytes) / Pages.size
     fileBytes = Int((pages + Pages.atLeast) * Pages.size)
   }
 }
@@ -74,6 +73,9 @@ private enum Pages {
   private static let node = 26.0
   /// Meta pages, roots, lists of free pages, and pages that earlier commits left free.
   static let atLeast = 16.0
+
+  /// What is written anew with every commit: pages half full, and those of the two commits before.
+  static let rewritten = 6.0
 
   /// Pages of a value of about this size, half a page of it left empty, and its node.
   static func ofValue(_ bytes: Double) -> Double {

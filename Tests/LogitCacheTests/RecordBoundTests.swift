@@ -19,7 +19,6 @@ import Testing
       logits: logits.span, labels: job.labels, view: 0, block: 0, firstSample: 0,
       viewDigest: job.viewDigest(BlockKey(view: 0, block: 0)))
     let bound = job.manifest.encoding.largestRecord(logitRange: range) * Double(rows)
-    #expect(Double(block.canonicalBytes.count) <= bound)
     #expect(Double(block.storedValue.count) <= bound)
   }
 }

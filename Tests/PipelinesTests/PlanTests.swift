@@ -219,6 +219,10 @@ extension PlanReport {
     for (a, b) in zip(runs, runs.dropFirst()) where a.view == b.view {
       #expect(a.samples.upperBound <= b.samples.lowerBound)
     }
+    // No sample comes a second time before all others had their turn.
+    let times = Dictionary(grouping: runs, by: \.samples.lowerBound).mapValues(\.count)
+    let length = (samples + runs[0].samples.count - 1) / runs[0].samples.count
+    #expect(times.values.max()! <= (runs.count + length - 1) / length)
     let count = runs.reduce(0) { $0 + $1.samples.count }
     let wanted = min(rows, samples * views)
     #expect(count <= wanted + 127 && count >= wanted / 2, "\(count) of \(wanted)")
