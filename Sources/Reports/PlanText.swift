@@ -19,7 +19,7 @@ extension PlanReport {
 
   private var sizesText: String {
     let heading = [
-      "k", "tail", "B/record", "fixed B/record", "whole cache", "hours",
+      "k", "tail", "B/record", "fixed B/record", "whole cache", "time",
     ]
     return TextTable.lines(
       [heading]
@@ -28,7 +28,7 @@ extension PlanReport {
             name(index), row.tail, String(format: "%.2f", row.bytesPerRecord),
             String(format: "%.3f", row.fixedBytesPerRecord),
             ByteCount.text(Double(row.cacheBytes)),
-            hours(row.hours),
+            time(row.hours * 3600),
           ]
         })
   }
@@ -79,8 +79,12 @@ extension PlanReport {
 
   private func short(_ value: Double) -> String { String(format: "%.3g", value) }
 
-  private func hours(_ hours: Double) -> String {
-    String(format: hours < 0.1 ? "%.4f" : hours < 10 ? "%.2f" : "%.0f", hours)
+  private func time(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<120: String(format: "%.1f s", seconds)
+    case ..<7200: String(format: "%.0f min", seconds / 60)
+    default: String(format: "%.1f h", seconds / 3600)
+    }
   }
 }
 

@@ -25,8 +25,8 @@ extension PlanReport {
 }
 
 @Suite struct PlanTests {
-  /// Bytes of a record within 5 %, of the file within 15 %, mean errors within 10 %: what a sample of a third
-  /// of a small job, measured on other rows than those learned from, comes to.
+  /// Bytes of a record within 5 %, of the file within 10 % and 64 kB (pages that LMDB rewrites), mean errors within
+  /// 10 %: what a sample of a third of a small job, counted on other rows than those learned from, comes to.
   @Test(arguments: [(30, false), (60, true)])
   func `the cache is what the plan said`(classes: Int, features: Bool) throws {
     let workshop = try Workshop(samples: 6000, classes: classes)
@@ -48,7 +48,8 @@ extension PlanReport {
         abs(row.bytesPerRecord - real) < 0.05 * real, "k \(row.k): \(row.bytesPerRecord), \(real)")
       let file = Double(reader.fileBytes)
       #expect(
-        abs(Double(row.cacheBytes) - file) < 0.15 * file, "k \(row.k): \(row.cacheBytes), \(file)")
+        abs(Double(row.cacheBytes) - file) < 0.1 * file + 65_536,
+        "k \(row.k): \(row.cacheBytes), \(file)")
       #expect(row.blockRows == reader.manifest.encoding.blockRows)
       let (said, found) = (try json(report), try reader.certificate())
       let index = report.rows.firstIndex { $0.k == row.k }!
