@@ -46,8 +46,8 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
   job.k = nil
   let work = try BlockWork(job)
   let wanted = try PlanWish(request)
-  let choices = try choices(request.heads, work.manifest)
   let sample = PlanSample(work.manifest, rows: request.sampleRecords, threads: job.threads)
+  let choices = try choices(request.heads, work.manifest, groups: sample.groups.count)
   let groups = try measure(sample, choices, work)
   let records = groups.reduce(0) { $0 + $1.records }
   let teacherSeconds = groups.reduce(0) { $0 + $1.teacherSeconds } / Double(records)
@@ -75,10 +75,13 @@ private struct PlannedChoice: Sendable {
   let choice: RowChoice
   /// Of the whole cache; it learned nothing.
   let manifest: Manifest
-  /// How many rows of a group are measured: enough, and no more numbers than fit.
+  /// How many rows of a group are measured: a wide head needs fewer of them.
   let rowsOfGroup: Int
 
-  init(_ choice: RowChoice, _ whole: Manifest) throws {
+  /// No more numbers of heads, or of the lists learned from, are held: about 100 MB.
+  private static let heldNumbers = 1 << 23
+
+  init(_ choice: RowChoice, _ whole: Manifest, groups: Int) throws {
     self.choice = choice
     var manifest = whole
     manifest.encoding = choice.encoding(
@@ -86,11 +89,13 @@ private struct PlannedChoice: Sendable {
     manifest.calibration = Calibration.plain(manifest.encoding).digest
     try manifest.validate()
     self.manifest = manifest
-    rowsOfGroup = max(64, (1 << 22) / max(choice.k, 100))
+    rowsOfGroup = max(32, PlannedChoice.heldNumbers / max(choice.k, 100) / groups)
   }
 }
 
-private func choices(_ heads: [Int]?, _ manifest: Manifest) throws -> [PlannedChoice] {
+private func choices(
+  _ heads: [Int]?, _ manifest: Manifest, groups: Int
+) throws -> [PlannedChoice] {
   let classes = manifest.encoding.classes
   if let wrong = heads?.first(where: { !(1...classes).contains($0) }) {
     throw Problem(.usage, "--k has \(wrong), it must be in 1...\(classes), the number of classes")
@@ -98,7 +103,7 @@ private func choices(_ heads: [Int]?, _ manifest: Manifest) throws -> [PlannedCh
   let choices =
     heads.map { Set($0).sorted().map { RowChoice(k: $0, of: classes) } }
     ?? RowChoice.standard(classes: classes)
-  return try choices.map { try PlannedChoice($0, manifest) }
+  return try choices.map { try PlannedChoice($0, manifest, groups: groups) }
 }
 
 /// What one group of rows came to.

@@ -30,7 +30,7 @@ struct PlanWish {
     report.losses = terms.map(\.description)
     // Of every row the largest error relative to its limit; infinite where it was not measured.
     let excesses = zip(report.rows, certificates).map { row, certificate in
-      terms.map { excess($0, certificate, hasTail: row.tail != "none") }.max() ?? 0
+      terms.map { excess($0, certificate, hasTail: row.k < report.job.classes) }.max() ?? 0
     }
     if bounded { report.bounds = terms.flatMap { bounds($0, first) } }
     let fitting = report.rows.indices.filter { index in

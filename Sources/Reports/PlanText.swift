@@ -12,7 +12,8 @@ extension PlanReport {
     return """
       \(job.dataSet): \(job.samples) samples x \(job.views) views = \(job.records) records of \
       \(job.classes) classes, \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
-      teacher: \(short(rate)) views a second and thread, measured on \(sample.records) of them
+      teacher: \(String(format: rate < 100 ? "%.3g" : "%.0f", rate)) views a second and thread, measured on \
+      \(sample.records) of them
 
       """
   }

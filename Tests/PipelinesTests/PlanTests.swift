@@ -76,6 +76,20 @@ extension PlanReport {
     #expect(abs(try #require(mean) - real) <= 1e-9 * max(real, 1))
   }
 
+  @Test(arguments: [1, 2])
+  func `a teacher that gives NaN is refused by its sample and view`(threads: Int) throws {
+    let workshop = try Workshop(samples: 2100, side: 6, network: "mlp")
+    var pictures = workshop.pictures
+    for sample in 0..<2100 { pictures.pixels[sample * 36] = sample == 1777 ? 255 : 0 }
+    var job = workshop.job(views: 1)
+    job.data = try pictures.write(to: workshop.folder, name: "one-bright-corner")
+    try workshop.overflowOnBrightCorner()
+    (job.recipe, job.threads) = (nil, threads)
+    let problem = #expect(throws: Problem.self) { try plan(PlanJob(job)) }
+    #expect(problem?.kind == .corrupt)
+    #expect(problem?.message.contains("sample 1777, view 0") == true, "\(problem!)")
+  }
+
   @Test func `threads change nothing but times`() throws {
     let workshop = try Workshop(samples: 3000, classes: 12)
     let reports = try [1, 2, 5].map { threads in
