@@ -61,7 +61,8 @@ let package = Package(
       resources: [
         .embedInCode("recipe.schema.json"), .embedInCode("teacher.schema.json"),
         .embedInCode("training.schema.json"), .embedInCode("inspect.schema.json"),
-        .embedInCode("dataset.schema.json"), .embedInCode("status.schema.json"),
+        .embedInCode("dataset.schema.json"), .embedInCode("plan.schema.json"),
+        .embedInCode("status.schema.json"),
         .embedInCode("merge.schema.json"), .embedInCode("derive.schema.json"),
         .embedInCode("diff.schema.json"), .embedInCode("compact.schema.json"),
       ]),
@@ -78,8 +79,8 @@ let package = Package(
     room(
       "Pipelines",
       [
-        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Schemas",
-        "Teachers", "Views",
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "Networks", "Reports",
+        "Schemas", "Teachers", "Views",
       ]),
     room(
       "Commands",

@@ -14,6 +14,8 @@ public enum Schemas {
     case inspect
     /// A data set in files of one's own.
     case dataset
+    /// What `plan --json` prints.
+    case plan
     /// What `status --json` prints.
     case status
     /// What `merge --json` prints.
@@ -35,6 +37,7 @@ public enum Schemas {
       case .training: PackageResources.training_schema_json
       case .inspect: PackageResources.inspect_schema_json
       case .dataset: PackageResources.dataset_schema_json
+      case .plan: PackageResources.plan_schema_json
       case .status: PackageResources.status_schema_json
       case .merge: PackageResources.merge_schema_json
       case .derive: PackageResources.derive_schema_json

@@ -6,6 +6,8 @@ public enum ProblemKind: Int32, Sendable {
   case corrupt = 65
   /// An input is missing or cannot be read.
   case noInput = 66
+  /// What was asked for cannot be had.
+  case unavailable = 69
   /// An output cannot be created.
   case cannotCreate = 73
   /// Reading or writing failed half-way: disk full, device error.

@@ -9,13 +9,13 @@ struct LogitCacheCommand: ParsableCommand {
     commandName: "logitcache",
     abstract: "Run a teacher once, keep what it said, train any number of students from it.",
     discussion: """
-      Exit codes: 0 done; 64 usage; 65 corrupt or mismatching data; 66 no input; 73/74 cannot \
-      write; 75 interrupted, run again; 78 bad configuration.
+      Exit codes: 0 done; 64 usage; 65 corrupt or mismatching data; 66 no input; 69 nothing fits \
+      what plan was asked for; 73/74 cannot write; 75 interrupted, run again; 78 bad configuration.
       """,
     subcommands: [
-      PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self, InspectCommand.self,
-      VerifyCommand.self, StatusCommand.self, MergeCommand.self, DeriveCommand.self,
-      DiffCommand.self, CompactCommand.self, MachineCommand.self,
+      PlanCommand.self, PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self,
+      InspectCommand.self, VerifyCommand.self, StatusCommand.self, MergeCommand.self,
+      DeriveCommand.self, DiffCommand.self, CompactCommand.self, MachineCommand.self,
     ])
 }
 

@@ -44,7 +44,8 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Cache blocks whose views are recomputed and compared first: a number, or all.")
   var checkViews = "4"
 
-  @Flag(help: "Train although the cache cannot serve the loss exactly.")
+  @Flag(
+    help: "Train although the cache's certificate says that its errors are too large for the loss.")
   var acceptError = false
 
   @Option(

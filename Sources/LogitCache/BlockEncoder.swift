@@ -123,7 +123,8 @@ public final class BlockEncoder {
     try logits.withUnsafeBufferPointer { logits in
       for row in 0..<labels.count {
         let values = UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes])
-        try check(values, label: labels[row], sample: firstSample + row, view: view)
+        try BlockEncoder.check(
+          values, label: labels[row], sample: firstSample + row, view: view)
         encode(values, label: Int(labels[row]), row: row, into: &certificate)
         if forCalibration { firstClasses += selection.ids }
       }
@@ -163,7 +164,8 @@ public final class BlockEncoder {
     return sums
   }
 
-  private func check(
+  /// Refuses a row that cannot be recorded, by the place where it comes from.
+  package static func check(
     _ row: UnsafeBufferPointer<Float>, label: Int32, sample: Int, view: Int
   ) throws {
     if let id = firstUnusable(in: row, beyond: Limits.magnitude) {
@@ -174,10 +176,10 @@ public final class BlockEncoder {
         "teacher gave \(what) for sample \(sample), view \(view), class \(id): logits must be "
           + "finite and within ±\(Int(Limits.magnitude)); check the teacher on this sample")
     }
-    guard (0..<manifest.encoding.classes).contains(Int(label)) else {
+    guard (0..<row.count).contains(Int(label)) else {
       throw Problem(
         .corrupt,
-        "sample \(sample) has label \(label), the teacher has \(manifest.encoding.classes) classes")
+        "sample \(sample) has label \(label), the teacher has \(row.count) classes")
     }
   }
 

@@ -29,6 +29,8 @@ struct BatchSource {
   let seed: UInt64
   /// How much memory decoded records may take that are kept for later epochs.
   let decodedBytes: Int
+  /// What the certificate had against the loss and was accepted.
+  var acceptedErrors: [UncoveredLoss] = []
 
   var stepsPerEpoch: Int { (dataSet.count + batchSize - 1) / batchSize }
   private var blockRows: Int { cache?.manifest.encoding.blockRows ?? 2048 }

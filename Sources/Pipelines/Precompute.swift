@@ -180,11 +180,11 @@ private func writeBlocks(
 }
 
 /// Everything needed to make any block of a cache.
-private struct BlockWork: Sendable {
+struct BlockWork: Sendable {
   private(set) var manifest: Manifest
   private(set) var calibration: Calibration
-  private let teacher: any Teacher
-  private let augmenter: Augmenter
+  let teacher: any Teacher
+  let augmenter: Augmenter
 
   init(_ job: PrecomputeJob) throws {
     let dataSet = try openDataSet(job.data)
@@ -226,19 +226,21 @@ private struct BlockWork: Sendable {
     manifest.calibration = calibration.digest
   }
 
-  /// Starts `threads` workers that take keys in order.
-  func start<Result: Sendable>(
-    _ keys: [BlockKey], threads: Int, into queue: OrderedResults<Result>,
-    _ make: @escaping @Sendable (inout BlockWorker, BlockKey) throws -> Result
+  /// Starts `threads` workers that take blocks, or other pieces of work, in order.
+  ///
+  /// - Parameter rows: how many rows a worker holds; those of a block when left out.
+  func start<Piece: Sendable, Result: Sendable>(
+    _ pieces: [Piece], threads: Int, rows: Int? = nil, into queue: OrderedResults<Result>,
+    _ make: @escaping @Sendable (inout BlockWorker, Piece) throws -> Result
   ) {
-    for _ in 0..<min(threads, keys.count) {
+    for _ in 0..<min(threads, pieces.count) {
       let thread = Thread {
         var place = 0
         do {
-          var worker = try BlockWorker(self, teacher, augmenter)
+          var worker = try BlockWorker(self, rows: rows ?? manifest.encoding.blockRows)
           while let index = queue.claim() {
             place = index
-            queue.deliver(try make(&worker, keys[index]), at: index)
+            queue.deliver(try make(&worker, pieces[index]), at: index)
           }
         } catch {
           queue.fail(error, at: place)
@@ -251,28 +253,28 @@ private struct BlockWork: Sendable {
 }
 
 /// One thread's teacher session and buffers.
-private struct BlockWorker {
+struct BlockWorker {
   private let manifest: Manifest
   private let batchSize: Int
   private let augmenter: Augmenter
   private let session: any TeacherSession
   private let encoder: BlockEncoder
   private var views: ViewBatch
-  private var logits: [Float]
+  private(set) var logits: [Float]
   /// Empty unless the cache keeps features.
-  private var features: [Float]
+  private(set) var features: [Float]
   private let featureWidth: Int
 
-  init(_ work: BlockWork, _ teacher: any Teacher, _ augmenter: Augmenter) throws {
+  init(_ work: BlockWork, rows: Int) throws {
     manifest = work.manifest
-    self.augmenter = augmenter
-    batchSize = teacher.batchSize
-    session = try teacher.makeSession()
+    augmenter = work.augmenter
+    batchSize = work.teacher.batchSize
+    session = try work.teacher.makeSession()
     encoder = try BlockEncoder(manifest: manifest, calibration: work.calibration)
     views = augmenter.makeBatch()
-    logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
+    logits = [Float](repeating: 0, count: rows * manifest.encoding.classes)
     featureWidth = manifest.encoding.featureWidth ?? 0
-    features = [Float](repeating: 0, count: manifest.encoding.blockRows * featureWidth)
+    features = [Float](repeating: 0, count: rows * featureWidth)
   }
 
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
@@ -286,20 +288,28 @@ private struct BlockWorker {
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
     var pixels = DigestBuilder()
-    for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
-      let batch = first..<min(first + batchSize, samples.upperBound)
-      augmenter.render(samples: batch, view: key.view, into: &views)
-      views.appendTensors(to: &pixels)
-      let rows = first - samples.lowerBound..<batch.upperBound - samples.lowerBound
-      try session.logits(of: views, into: &logits, rows * classes)
-      if featureWidth > 0 { try session.features(into: &features, rows * featureWidth) }
-    }
+    try run(samples, view: key.view, row: 0, &pixels)
     return try encoder.measure(
       logits: logits.span.extracting(0..<samples.count * classes),
       labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
       firstSample: samples.lowerBound, viewDigest: pixels.finish(),
       features: features.span.extracting(0..<samples.count * featureWidth),
       forCalibration: forCalibration)
+  }
+
+  /// Runs the teacher over samples of a view; their logits and features go into the rows from `row` on.
+  mutating func run(
+    _ samples: Range<Int>, view: Int, row: Int, _ pixels: inout DigestBuilder
+  ) throws {
+    for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
+      let batch = first..<min(first + batchSize, samples.upperBound)
+      augmenter.render(samples: batch, view: view, into: &views)
+      views.appendTensors(to: &pixels)
+      let start = row + first - samples.lowerBound
+      let rows = start..<start + batch.count
+      try session.logits(of: views, into: &logits, rows * manifest.encoding.classes)
+      if featureWidth > 0 { try session.features(into: &features, rows * featureWidth) }
+    }
   }
 }
 

@@ -14,7 +14,7 @@ public struct TrainingOptions: Sendable {
   public var folder: String
   /// How many cache blocks have their views recomputed before the first step.
   public var checkedViews: ViewCheck
-  /// Train although the cache cannot serve the loss exactly.
+  /// Train although the cache's certificate has larger errors than the loss's limits.
   public var acceptsError: Bool
   /// Threads of the network.
   public var threads: Int
@@ -54,6 +54,9 @@ public struct EpochMetrics: Codable, Sendable {
   public var testAccuracy: Double?
   /// Wall time of the epoch's steps; measuring and saving not counted.
   public var seconds: Double
+  /// Errors of the cache's records beyond the limits of the loss, which `--accept-error` accepted; absent when
+  /// there are none.
+  public var acceptedErrors: [UncoveredLoss]?
 }
 
 /// Trains a network as a plan says, from labels or by replaying a cache; resumes after a checkpoint.
@@ -158,7 +161,8 @@ private final class TrainingRun {
       epoch: epochsDone, view: source.view(ofEpoch: epochsDone - 1), loss: loss / Double(seen),
       trainAccuracy: Double(correct) / Double(seen),
       testAccuracy: try test.map { try predictions(of: model, on: $0).accuracy },
-      seconds: elapsed)
+      seconds: elapsed,
+      acceptedErrors: source.acceptedErrors.isEmpty ? nil : source.acceptedErrors)
   }
 
   /// Computes the loss and its gradients: at the logits, and at the features if a term reads them.
@@ -230,7 +234,7 @@ extension TrainingRun {
 }
 
 /// Reads the loss's text.
-private func lossConfiguration(_ text: String) throws -> LossConfiguration {
+func lossConfiguration(_ text: String) throws -> LossConfiguration {
   do {
     return try LossConfiguration(parsing: text)
   } catch {
@@ -271,34 +275,12 @@ private func openSource(
       "loss '\(plan.loss)' compares features, and \(path) keeps none: precompute again with "
         + "--features, into another folder")
   }
-  try refuseUncovered(needs, cache.manifest.encoding, options)
+  let accepted = try demandCoverage(of: loss, by: cache, options)
+  for error in accepted { options.log("accepted error: \(error)") }
   try options.checkedViews.run(cache, augmenter)
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
-    batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes)
-}
-
-/// Refuses what a cache of k of C classes cannot serve: losses that need whole rows, and temperatures
-/// whose tail mass was not stored.
-private func refuseUncovered(
-  _ needs: LossRequirements, _ encoding: Encoding, _ options: TrainingOptions
-) throws {
-  guard encoding.k < encoding.classes, !options.acceptsError else { return }
-  let kept = "the cache keeps k = \(encoding.k) of \(encoding.classes) classes"
-  let terms = needs.fullRowTerms.map(\.description).joined(separator: ", ")
-  guard terms.isEmpty else {
-    throw Problem(
-      .corrupt,
-      "\(terms) needs full teacher rows and \(kept); train with another loss, "
-        + "precompute with --k \(encoding.classes), or accept the error with --accept-error")
-  }
-  let planned = encoding.tailTemperatures.map { Float($0.value) }
-  if let other = needs.tailTemperatures.first(where: { !planned.contains($0) }) {
-    throw Problem(
-      .corrupt,
-      "the loss asks for temperature \(other); \(kept) and the mass of the others at temperatures "
-        + "\(encoding.tailTemperatures.map(\.description).joined(separator: ", ")) only: "
-        + "choose one of these, or accept an interpolated tail with --accept-error")
-  }
+    batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes,
+    acceptedErrors: accepted)
 }

@@ -201,7 +201,7 @@ extension Inspection {
 }
 
 extension Inspection.CertificateReport {
-  fileprivate init(_ certificate: Certificate) {
+  init(_ certificate: Certificate) {
     func share(_ count: Int) -> Double {
       certificate.records > 0 ? Double(count) / Double(certificate.records) : 0
     }

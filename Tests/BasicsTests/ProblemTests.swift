@@ -3,8 +3,8 @@ import Testing
 
 @Suite struct ProblemTests {
   @Test(arguments: [
-    (ProblemKind.usage, Int32(64)), (.corrupt, 65), (.noInput, 66), (.cannotCreate, 73),
-    (.inputOutput, 74), (.interrupted, 75), (.configuration, 78),
+    (ProblemKind.usage, Int32(64)), (.corrupt, 65), (.noInput, 66), (.unavailable, 69),
+    (.cannotCreate, 73), (.inputOutput, 74), (.interrupted, 75), (.configuration, 78),
   ])
   func `every kind has its exit code of sysexits`(kind: ProblemKind, code: Int32) {
     #expect(kind.rawValue == code)

@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 
 private let commands = [
-  "precompute", "train", "evaluate", "inspect", "verify", "status", "merge", "derive", "diff",
-  "compact", "machine",
+  "plan", "precompute", "train", "evaluate", "inspect", "verify", "status", "merge", "derive",
+  "diff", "compact", "machine",
 ]
 
 /// What `logitcache COMMAND --help` prints.
@@ -20,7 +20,7 @@ private func help(_ command: String) throws -> String {
     for arguments in [["--help"], []] {
       let result = try Program.run(arguments)
       #expect(result.exitCode == 0)
-      for text in commands + ["65 corrupt", "75 interrupted"] {
+      for text in commands + ["65 corrupt", "nothing fits", "75 interrupted"] {
         #expect(result.output.contains(text), "\(text)")
       }
     }
@@ -32,6 +32,15 @@ private func help(_ command: String) throws -> String {
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--commit-seconds",
         "--shard", "--calibration", "--threads", "--json",
+      ]
+    ),
+    (
+      "plan",
+      [
+        "--data", "--teacher", "--recipe", "--views", "--seed", "--features", "--k",
+        "--sample-rows",
+        "--loss", "--max-error", "--budget", "--paper", "--samples", "--classes", "--threads",
+        "--json",
       ]
     ),
     (

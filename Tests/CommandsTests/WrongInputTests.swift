@@ -140,6 +140,20 @@ import Testing
       desk.train(out: "new", "--loss", "ce+nd"), .corrupt, "'ce+nd'", cache, "--features")
   }
 
+  @Test func `a loss whose certified error is too large is refused, and trained on demand`() throws
+  {
+    try desk.succeed(desk.precompute("cache", views: 1, "--k", "1"))
+    try expectRefusal(
+      desk.train(out: "new", "--loss", "mse"), .corrupt, "'mse'", desk.folder.file("cache"),
+      "mseMissingEnergy is ", "--accept-error")
+    #expect(!Files.exists(folder.file("new/model.safetensors")))
+    let result = try desk.succeed(
+      desk.train(out: "new", "--loss", "mse", "--accept-error", "--json"))
+    #expect(result.errors.contains("accepted error: mse: mseMissingEnergy is "))
+    let line = try parseJSON(result.output.utf8, source: "metrics")
+    #expect(line["acceptedErrors"]?[0]?["loss"]?.string == "mse")
+  }
+
   // MARK: - Configuration
 
   @Test(arguments: [

@@ -1,4 +1,3 @@
-import Arrays
 import Basics
 import DataSets
 import LogitCache
@@ -153,7 +152,7 @@ import Testing
     var pictures = workshop.pictures
     for sample in 0..<2100 { pictures.pixels[sample * 36] = sample == bad ? 255 : 0 }
     let data = try pictures.write(to: workshop.folder, name: "one-bright-corner")
-    try overflowOnBrightCorner(workshop.folder.file("teacher.safetensors"))
+    try workshop.overflowOnBrightCorner()
     var job = workshop.job(views: 2)
     (job.data, job.recipe, job.threads) = (data, nil, threads)
     let problem = #expect(throws: Problem.self) { try precompute(job) }
@@ -164,18 +163,5 @@ import Testing
     #expect(!reader.isSealed)
     #expect(try reader.storedBlocks() == [BlockKey(view: 0, block: 0)])
     #expect(try verifyCache(path: job.cache).records == 2048)
-  }
-
-  /// Makes a linear teacher infinite where the first pixel is 255, and leave it alone at 0.
-  private func overflowOnBrightCorner(_ path: String) throws {
-    var file = try Safetensors.read(path)
-    let name = "classifier.weight"
-    guard case .float32(var weights)? = file.arrays[name]?.values else {
-      throw Problem(.corrupt, "no \(name)")
-    }
-    weights[1] = 3e38  // first pixel, class 1
-    file.arrays[name]!.values = .float32(weights)
-    file.metadata["mean"] = "0.0"  // so that the pixel 0 is the input 0
-    try Safetensors.write(file, to: path)
   }
 }

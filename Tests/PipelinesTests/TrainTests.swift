@@ -236,32 +236,6 @@ import Testing
     #expect(problem?.message.contains("is not complete") == true)
   }
 
-  @Test(arguments: ["mse", "dist@4", "0.5*ce+0.5*mse", "kd@3", "pld@1.5"])
-  func `a loss that needs full rows is refused with k < C unless its error is accepted`(
-    loss: String
-  ) throws {
-    let workshop = try Workshop(classes: 6)
-    var job = workshop.job()
-    job.k = 3
-    try precompute(job)
-    let plan = try workshop.plan(loss, epochs: 2, "cache: cache")
-    let problem = #expect(throws: Problem.self) { try train(plan, workshop.options()) }
-    #expect(problem?.kind == .corrupt)
-    #expect(problem?.message.contains("k = 3 of 6 classes") == true)
-    let metrics = try train(plan, workshop.options(acceptsError: true))
-    #expect(metrics[1].loss < metrics[0].loss)
-  }
-
-  @Test(arguments: ["kd@4", "pld", "kd@2", "ce"])
-  func `a loss that lives on head and tail mass trains with k < C`(loss: String) throws {
-    let workshop = try Workshop(classes: 6)
-    var job = workshop.job()
-    job.k = 3
-    try precompute(job)
-    let metrics = try train(workshop.plan(loss, epochs: 4, "cache: cache"), workshop.options())
-    #expect(metrics[3].loss < metrics[0].loss)
-  }
-
   @Test func `a loss that compares with a teacher needs a cache`() throws {
     let workshop = try Workshop()
     let problem = #expect(throws: Problem.self) {

@@ -1,3 +1,4 @@
+import Arrays
 import Basics
 import DataSets
 import LogitCache
@@ -104,6 +105,20 @@ final class Workshop {
 }
 
 extension Workshop {
+  /// Makes a linear teacher infinite where the first pixel is 255, and leave it alone at 0.
+  func overflowOnBrightCorner() throws {
+    let path = folder.file("teacher.safetensors")
+    var file = try Safetensors.read(path)
+    let name = "classifier.weight"
+    guard case .float32(var weights)? = file.arrays[name]?.values else {
+      throw Problem(.corrupt, "no \(name)")
+    }
+    weights[1] = 3e38  // first pixel, class 1
+    file.arrays[name]!.values = .float32(weights)
+    file.metadata["mean"] = "0.0"  // so that the pixel 0 is the input 0
+    try Safetensors.write(file, to: path)
+  }
+
   /// Makes a block as simply as possible: one sample after the other through augmentation, one batch
   /// after the other through the network.
   func makeBlock(

@@ -370,7 +370,7 @@ class Cache:
         if key in (b"manifest", b"calibration", b"seal") or is_class_sum(key):
             return True
         if key in (b"shard", b"awaited"):
-            return self.cache_digest is None
+            return not self.sealed
         if len(key) != len(_LABELS) + 4 or not key.startswith(_LABELS):
             return False
         return struct.unpack(">I", key[-4:])[0] < self.manifest.blocks_per_view

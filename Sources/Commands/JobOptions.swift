@@ -1,0 +1,48 @@
+import ArgumentParser
+import LogitCache
+import Pipelines
+
+/// Data set, teacher and views: what decides which rows a teacher gives; of `precompute` and `plan`.
+struct JobOptions: ParsableArguments {
+  @Option(
+    help: "Needed: the data set, fashion-mnist/train, fashion-mnist/test[0:500], or a YAML file.")
+  var data: String?
+
+  @Option(help: "Needed: the teacher's configuration, a YAML file.")
+  var teacher: String?
+
+  @Option(help: "The augmentation recipe, a YAML file; plain pictures without it.")
+  var recipe: String?
+
+  @Option(help: "Views of every sample.")
+  var views = 1
+
+  @Option(help: "The seed of the views.")
+  var seed: UInt64 = 1
+
+  @Flag(
+    help: "Keep the norms and class means of the teacher's features too, for losses nd and cosine.")
+  var features = false
+
+  func validate() throws {
+    guard views >= 1 else { throw ValidationError("--views must be at least 1") }
+    guard seed < 1 << 63 else { throw ValidationError("--seed must be below 2^63") }
+  }
+
+  /// The job that the options describe.
+  ///
+  /// - Throws: `ValidationError` when data set or teacher are not named.
+  func job(
+    k: Int? = nil, cache: String = "", threads: Int = 1, commitSeconds: Double = 0,
+    shard: Shard? = nil, calibration: String? = nil
+  ) throws -> PrecomputeJob {
+    guard let data else { throw ValidationError("Missing expected option '--data <data>'") }
+    guard let teacher else {
+      throw ValidationError("Missing expected option '--teacher <teacher>'")
+    }
+    return PrecomputeJob(
+      data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
+      features: features, cache: cache, threads: threads, commitSeconds: commitSeconds,
+      shard: shard, calibration: calibration)
+  }
+}

@@ -1,0 +1,137 @@
+import Basics
+import Foundation
+import LogitCache
+
+/// How large caches of a job would be, worked out on paper: no data, no teacher
+/// (`plan --paper --json`, `schemas/plan.schema.json`).
+///
+/// Bounds follow from the format. Typical sizes are those of two teachers that were measured, a sharp one and a soft one,
+/// between whose k they are interpolated; `tools/bench rate` repeats the measurement.
+public struct PaperPlan: Codable, Sendable {
+  /// Bytes of one layout.
+  public struct Size: Codable, Sendable {
+    /// Of one record.
+    public var bytesPerRecord: Double
+    /// Of all records, with labels and index.
+    public var bytes: Double
+  }
+
+  /// Caches that keep k classes.
+  public struct Row: Codable, Sendable {
+    /// Classes kept of every record.
+    public var k: Int
+    /// Samples in a block.
+    public var blockRows: Int
+    /// As with a sharp teacher: PP-OCRv6 characters, 18,709 classes, mean p1 0.98 (`Benchmarks/runs/rate-ocr.json`).
+    public var sharp: Size
+    /// As with a soft teacher: EfficientNet-Lite0, 1,000 classes, mean p1 0.65 (`Benchmarks/runs/rate-soft1000.json`).
+    public var soft: Size
+    /// No cache is larger.
+    public var bound: Size
+    /// Class numbers of 16 bits (32 above 65,536 classes), values of 16 bits, and a seed of 4 bytes.
+    public var sparse: Size
+  }
+
+  /// n.
+  public var samples: Int
+  /// V.
+  public var views: Int
+  /// C.
+  public var classes: Int
+  /// n x V.
+  public var records: Int
+  /// The logits of the bound lie within so many nats.
+  public var logitRange: Double
+  /// One for each k.
+  public var rows: [Row]
+  /// All C logits in 4 bytes each.
+  public var denseFloat32: Size
+  /// All C logits in 2 bytes each.
+  public var denseFloat16: Size
+
+  /// Works out a job.
+  ///
+  /// - Throws: `Problem(.usage)` when a number is out of range.
+  public init(samples: Int, views: Int, classes: Int, heads: [Int], logitRange: Double = 128) throws
+  {
+    func demand(_ value: Int, _ name: String, atMost limit: Int) throws {
+      guard (1...limit).contains(value) else {
+        throw Problem(.usage, "\(name) is \(value), it must be in 1...\(limit)")
+      }
+    }
+    try demand(samples, "--samples", atMost: 1 << 40)
+    try demand(views, "--views", atMost: 1 << 20)
+    try demand(classes, "--classes", atMost: 1 << 24)
+    for k in heads { try demand(k, "--k", atMost: classes) }
+    self.samples = samples
+    self.views = views
+    self.classes = classes
+    self.logitRange = logitRange
+    let records = samples * views
+    self.records = records
+    func size(_ bytesPerRecord: Double, fixed: Double = 0) -> Size {
+      Size(bytesPerRecord: bytesPerRecord, bytes: bytesPerRecord * Double(records) + fixed)
+    }
+    denseFloat32 = size(4 * Double(classes))
+    denseFloat16 = size(2 * Double(classes))
+    let idBytes = classes <= 1 << 16 ? 2.0 : 4.0
+    let labelBytes = Double(samples) * log2(Double(max(classes, 2))).rounded(.up) / 8
+    rows = heads.map { k in
+      let encoding = Encoding(classes: classes, k: k)
+      let fixed = labelBytes + Double(records / encoding.blockRows + views) * PaperPlan.blockBytes
+      let bound = encoding.largestRecord(logitRange: logitRange)
+      func typical(_ teacher: MeasuredTeacher) -> Size {
+        size(min(teacher.bytesPerRecord(k: k), bound), fixed: fixed)
+      }
+      return Row(
+        k: k, blockRows: encoding.blockRows, sharp: typical(.sharp), soft: typical(.soft),
+        bound: size(bound, fixed: fixed), sparse: size((idBytes + 2) * Double(k) + 4))
+    }
+  }
+
+  /// An index entry of about 1 kB, and half of a block's last page.
+  private static let blockBytes = 3072.0
+}
+
+/// Stored bytes per record of a measured teacher.
+private struct MeasuredTeacher {
+  /// k and bytes per record, ascending.
+  let points: [(k: Double, bytes: Double)]
+
+  /// 12,000 records, `Benchmarks/runs/rate-ocr.json`; without k = 5, for which so few records learned no lists.
+  static let sharp = MeasuredTeacher(points: [(10, 16.68), (20, 30.83), (50, 78.26), (100, 151.50)])
+  /// 12,000 records, `Benchmarks/runs/rate-soft1000.json`.
+  static let soft = MeasuredTeacher(
+    points: [(5, 9.06), (10, 16.01), (20, 29.65), (50, 71.09), (100, 133.97)])
+
+  /// On the line between the two nearest k; beyond the ends on the outermost one.
+  func bytesPerRecord(k: Int) -> Double {
+    let upper = min(max(points.firstIndex { $0.k >= Double(k) } ?? .max, 1), points.count - 1)
+    let (a, b) = (points[upper - 1], points[upper])
+    return a.bytes + (Double(k) - a.k) * (b.bytes - a.bytes) / (b.k - a.k)
+  }
+}
+
+extension PaperPlan {
+  /// The report for people.
+  public var text: String {
+    let heading = [
+      "k", "sharp", "soft", "at most", "id + fp16", "sharp", "soft", "at most", "id + fp16",
+    ]
+    let table = rows.map { row in
+      let sizes = [row.sharp, row.soft, row.bound, row.sparse]
+      return ["\(row.k)"] + sizes.map { String(format: "%.1f B", $0.bytesPerRecord) }
+        + sizes.map { ByteCount.text($0.bytes) }
+    }
+    return """
+      \(samples) samples x \(views) views = \(records) records of \(classes) classes, on paper
+      all logits: \(ByteCount.text(denseFloat32.bytes)) as float32, \(ByteCount.text(denseFloat16.bytes)) as float16
+
+      \(TextTable.lines([heading] + table))
+      A record, then the whole cache. sharp, soft: as measured on a character reader of 18,709 classes (mean p1 0.98) and
+      on a picture classifier of 1,000 (mean p1 0.65), in between by k; Benchmarks/runs/rate-ocr.json, rate-soft1000.json.
+      at most: the format's worst case with logits within \(Int(logitRange)) nats. id + fp16: class number and value, 4-byte seed.
+
+      """
+  }
+}

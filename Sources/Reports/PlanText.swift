@@ -1,0 +1,99 @@
+import Foundation
+import LogitCache
+
+extension PlanReport {
+  /// The report for people.
+  public var text: String {
+    [jobText, sizesText, errorsText, chosenText].filter { !$0.isEmpty }.joined(separator: "\n")
+  }
+
+  private var jobText: String {
+    let rate = 1 / max(sample.teacherSecondsPerRecord, 1e-9)
+    return """
+      \(job.dataSet): \(job.samples) samples x \(job.views) views = \(job.records) records of \
+      \(job.classes) classes, \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
+      teacher: \(String(format: rate < 100 ? "%.3g" : "%.0f", rate)) views a second and thread, measured on \
+      \(sample.records) of them
+
+      """
+  }
+
+  private var sizesText: String {
+    let heading = [
+      "k", "tail", "B/record", "fixed B/record", "whole cache", "time",
+    ]
+    return TextTable.lines(
+      [heading]
+        + rows.enumerated().map { index, row in
+          [
+            name(index), row.tail, String(format: "%.2f", row.bytesPerRecord),
+            String(format: "%.3f", row.fixedBytesPerRecord),
+            ByteCount.text(Double(row.cacheBytes)),
+            time(row.hours * 3600),
+          ]
+        })
+  }
+
+  /// Measures in rows and choices in columns: there may be many of both, but fewer choices.
+  private var errorsText: String {
+    var table = [["mean error over \(rows.map(\.measuredRecords).max() ?? 0) records"]]
+    table[0] += rows.indices.map { "k=" + name($0) }
+    var isAnyRefused = false
+    func add(
+      _ name: String, _ measure: CertifiedError.Measure?,
+      _ error: (Inspection.CertificateReport) -> Inspection.Error
+    ) {
+      table.append(
+        [name]
+          + rows.map { row in
+            let mean = error(row.certificate).mean
+            let isRefused = measure.map { mean > $0.limit } ?? false
+            isAnyRefused = isAnyRefused || isRefused
+            return short(mean) + (isRefused ? "!" : " ")
+          })
+    }
+    for index in (rows.first?.certificate.atTemperature ?? []).indices {
+      let at = "@" + (rows.first?.certificate.atTemperature[index].temperature ?? "")
+      add("totalVariation" + at, nil) { $0.atTemperature[index].totalVariation }
+      add("kdGradientError" + at, .kdGradientError) { $0.atTemperature[index].kdGradientError }
+      add("pldDroppedWeight" + at, .pldDroppedWeight) { $0.atTemperature[index].pldDroppedWeight }
+      add("distAngle" + at, .distAngle) { $0.atTemperature[index].distAngle }
+    }
+    add("mseMissingEnergy", .mseMissingEnergy) { $0.mseMissingEnergy }
+    let note =
+      isAnyRefused ? "! train refuses losses that depend on it, unless told --accept-error\n" : ""
+    return TextTable.lines(table) + note
+  }
+
+  private var chosenText: String {
+    guard let chosen else { return "" }
+    let row = rows[chosen]
+    var reasons = bounds.map { "\($0.measure) <= \(short($0.limit))" }
+    if let budget { reasons.append("at most \(ByteCount.text(Double(budget)))") }
+    let what = bounds.isEmpty ? "most exact for \(losses.joined(separator: ", "))" : "smallest"
+    return "* k = \(row.k): \(what), with \(reasons.joined(separator: ", "))\n"
+      + (command.map { $0.map(shellQuoted).joined(separator: " ") + "\n" } ?? "")
+  }
+
+  /// "20", marked when it is the chosen one.
+  private func name(_ index: Int) -> String { "\(rows[index].k)" + (index == chosen ? "*" : "") }
+
+  private func short(_ value: Double) -> String { String(format: "%.3g", value) }
+
+  private func time(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<120: String(format: "%.1f s", seconds)
+    case ..<7200: String(format: "%.0f min", seconds / 60)
+    default: String(format: "%.1f h", seconds / 3600)
+    }
+  }
+}
+
+/// A word as a POSIX shell reads it back.
+private func shellQuoted(_ word: String) -> String {
+  let plain = word.allSatisfy {
+    $0.isASCII && ($0.isLetter || $0.isNumber || "-_./,=:@%+".contains($0))
+  }
+  if plain && !word.isEmpty { return word }
+  return "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"
+}

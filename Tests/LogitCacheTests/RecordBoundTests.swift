@@ -1,0 +1,24 @@
+import LogitCache
+import TestSupport
+import Testing
+
+@Suite struct RecordBoundTests {
+  @Test(arguments: 1...40)
+  func `no stored record is longer than the bound`(seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    let classes = Int.random(in: 1...300, using: &generator)
+    let k = Int.random(in: 1...classes, using: &generator)
+    let rows = Int.random(in: 1...300, using: &generator)
+    let range = Double([1, 20, 128, 1000].randomElement(using: &generator)!)
+    let job = Job(classes: classes, k: k, samples: rows, blockRows: rows, seed: seed)
+    // As uneven as can be: independent logits all over the range.
+    let logits = (0..<rows * classes).map { _ in
+      Float(Double.random(in: -range / 2...range / 2, using: &generator))
+    }
+    let block = try BlockEncoder(manifest: job.manifest).encode(
+      logits: logits.span, labels: job.labels, view: 0, block: 0, firstSample: 0,
+      viewDigest: job.viewDigest(BlockKey(view: 0, block: 0)))
+    let bound = job.manifest.encoding.largestRecord(logitRange: range) * Double(rows)
+    #expect(Double(block.storedValue.count) <= bound)
+  }
+}
