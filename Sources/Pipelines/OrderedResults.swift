@@ -21,6 +21,30 @@ package final class OrderedResults<Element: Sendable>: @unchecked Sendable {
     self.ahead = ahead
   }
 
+  /// Starts threads that claim indices and deliver what they make of them.
+  ///
+  /// - Parameter makeWorker: called on each thread; gives what makes the result of an index.
+  package func start(
+    threads: Int, _ makeWorker: @escaping @Sendable () throws -> (Int) throws -> Element
+  ) {
+    for _ in 0..<threads {
+      let thread = Thread { [self] in
+        var place = 0
+        do {
+          let make = try makeWorker()
+          while let index = claim() {
+            place = index
+            deliver(try make(index), at: index)
+          }
+        } catch {
+          fail(error, at: place)
+        }
+      }
+      thread.stackSize = 8 << 20
+      thread.start()
+    }
+  }
+
   /// The next index to work on; `nil` when there is nothing left to do.
   package func claim() -> Int? {
     condition.lock()

@@ -127,11 +127,14 @@ private func measure(
   let count = sample.groups.count
   let rows = sample.groups.map { $0.reduce(0) { $0 + $1.samples.count } }.max() ?? 0
   let queue = OrderedResults<MeasuredGroup>(count: count, ahead: count)
-  work.start(
-    Array(sample.groups.enumerated()), threads: sample.threads, rows: rows, into: queue
-  ) { worker, group in
-    try measure(
-      group.element, choices, work, &worker, isForLearning: group.offset < sample.learningGroups)
+  queue.start(threads: min(sample.threads, count)) {
+    var held = try TeacherRows(
+      work.teacher, work.augmenter, rows: rows,
+      featureWidth: work.manifest.encoding.featureWidth ?? 0)
+    return { group in
+      try measure(
+        sample.groups[group], choices, work, &held, isForLearning: group < sample.learningGroups)
+    }
   }
   defer { queue.cancel() }
   var progress = ProgressLine("plan", unit: "groups of views", total: count)
@@ -148,23 +151,22 @@ private func measure(
 
 private func measure(
   _ runs: [PlanSample.Run], _ choices: [PlannedChoice], _ work: BlockWork,
-  _ worker: inout BlockWorker, isForLearning: Bool
+  _ rows: inout TeacherRows, isForLearning: Bool
 ) throws -> MeasuredGroup {
   var group = MeasuredGroup()
   var labels: [Int32] = []
   let clock = ContinuousClock()
   let start = clock.now
-  var pixels = DigestBuilder()
   for run in runs {
-    try worker.run(run.samples, view: run.view, row: labels.count, &pixels)
-    try check(run, from: labels.count, worker, work)
+    try rows.fill(run.samples, view: run.view, row: labels.count)
+    try check(run, from: labels.count, rows, work)
     labels += work.labels[run.samples]
   }
   group.records = labels.count
   group.teacherSeconds = (clock.now - start).inSeconds
   for choice in choices {
     let start = clock.now
-    var measured = try choice.measure(worker, labels, isForLearning: isForLearning)
+    var measured = try choice.measure(rows, labels, isForLearning: isForLearning)
     measured.seconds = (clock.now - start).inSeconds
     group.choices.append(measured)
   }
@@ -173,10 +175,10 @@ private func measure(
 
 /// Refuses rows that cannot be recorded by their own sample and view; the choices know only places in the group.
 private func check(
-  _ run: PlanSample.Run, from first: Int, _ worker: borrowing BlockWorker, _ work: BlockWork
+  _ run: PlanSample.Run, from first: Int, _ rows: borrowing TeacherRows, _ work: BlockWork
 ) throws {
   let classes = work.manifest.encoding.classes
-  try worker.logits.withUnsafeBufferPointer { logits in
+  try rows.logits.withUnsafeBufferPointer { logits in
     for (row, sample) in run.samples.enumerated() {
       let place = (first + row) * classes
       try BlockEncoder.check(
@@ -187,9 +189,9 @@ private func check(
 }
 
 extension PlannedChoice {
-  /// Measures the rows that a worker holds as blocks of a small data set of their own.
+  /// Measures the rows that are held as blocks of a small data set of their own.
   func measure(
-    _ worker: borrowing BlockWorker, _ labels: [Int32], isForLearning: Bool
+    _ held: borrowing TeacherRows, _ labels: [Int32], isForLearning: Bool
   ) throws -> MeasuredGroup.Choice {
     let rows = min(labels.count, rowsOfGroup)
     var small = manifest
@@ -204,11 +206,11 @@ extension PlannedChoice {
       let samples = small.samples(of: key)
       result.blocks.append(
         try encoder.measure(
-          logits: worker.logits.span.extracting(
+          logits: held.logits.span.extracting(
             samples.lowerBound * classes..<samples.upperBound * classes),
           labels: Array(labels[samples]), view: 0, block: key.block,
           firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
-          features: worker.features.span.extracting(
+          features: held.features.span.extracting(
             samples.lowerBound * width..<samples.upperBound * width),
           forCalibration: isForLearning))
     }

@@ -226,55 +226,32 @@ struct BlockWork: Sendable {
     manifest.calibration = calibration.digest
   }
 
-  /// Starts `threads` workers that take blocks, or other pieces of work, in order.
-  ///
-  /// - Parameter rows: how many rows a worker holds; those of a block when left out.
-  func start<Piece: Sendable, Result: Sendable>(
-    _ pieces: [Piece], threads: Int, rows: Int? = nil, into queue: OrderedResults<Result>,
-    _ make: @escaping @Sendable (inout BlockWorker, Piece) throws -> Result
+  /// Starts `threads` workers that take keys in order.
+  fileprivate func start<Result: Sendable>(
+    _ keys: [BlockKey], threads: Int, into queue: OrderedResults<Result>,
+    _ make: @escaping @Sendable (inout BlockWorker, BlockKey) throws -> Result
   ) {
-    for _ in 0..<min(threads, pieces.count) {
-      let thread = Thread {
-        var place = 0
-        do {
-          var worker = try BlockWorker(self, rows: rows ?? manifest.encoding.blockRows)
-          while let index = queue.claim() {
-            place = index
-            queue.deliver(try make(&worker, pieces[index]), at: index)
-          }
-        } catch {
-          queue.fail(error, at: place)
-        }
-      }
-      thread.stackSize = 8 << 20
-      thread.start()
+    queue.start(threads: min(threads, keys.count)) {
+      var worker = try BlockWorker(self)
+      return { index in try make(&worker, keys[index]) }
     }
   }
 }
 
-/// One thread's teacher session and buffers.
-struct BlockWorker {
+/// One thread's teacher session, rows and encoder.
+private struct BlockWorker {
   private let manifest: Manifest
-  private let batchSize: Int
-  private let augmenter: Augmenter
-  private let session: any TeacherSession
+  private let labels: [Int32]
   private let encoder: BlockEncoder
-  private var views: ViewBatch
-  private(set) var logits: [Float]
-  /// Empty unless the cache keeps features.
-  private(set) var features: [Float]
-  private let featureWidth: Int
+  private var rows: TeacherRows
 
-  init(_ work: BlockWork, rows: Int) throws {
+  init(_ work: BlockWork) throws {
     manifest = work.manifest
-    augmenter = work.augmenter
-    batchSize = work.teacher.batchSize
-    session = try work.teacher.makeSession()
+    labels = work.labels
     encoder = try BlockEncoder(manifest: manifest, calibration: work.calibration)
-    views = augmenter.makeBatch()
-    logits = [Float](repeating: 0, count: rows * manifest.encoding.classes)
-    featureWidth = manifest.encoding.featureWidth ?? 0
-    features = [Float](repeating: 0, count: rows * featureWidth)
+    rows = try TeacherRows(
+      work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
+      featureWidth: manifest.encoding.featureWidth ?? 0)
   }
 
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
@@ -286,52 +263,13 @@ struct BlockWorker {
   /// Runs the teacher over a block.
   mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
-    let classes = manifest.encoding.classes
-    var pixels = DigestBuilder()
-    try run(samples, view: key.view, row: 0, &pixels)
+    let digest = try rows.fill(samples, view: key.view)
+    let (classes, width) = (manifest.encoding.classes, manifest.encoding.featureWidth ?? 0)
     return try encoder.measure(
-      logits: logits.span.extracting(0..<samples.count * classes),
-      labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
-      firstSample: samples.lowerBound, viewDigest: pixels.finish(),
-      features: features.span.extracting(0..<samples.count * featureWidth),
+      logits: rows.logits.span.extracting(0..<samples.count * classes),
+      labels: Array(labels[samples]), view: key.view, block: key.block,
+      firstSample: samples.lowerBound, viewDigest: digest,
+      features: rows.features.span.extracting(0..<samples.count * width),
       forCalibration: forCalibration)
-  }
-
-  /// Runs the teacher over samples of a view; their logits and features go into the rows from `row` on.
-  mutating func run(
-    _ samples: Range<Int>, view: Int, row: Int, _ pixels: inout DigestBuilder
-  ) throws {
-    for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
-      let batch = first..<min(first + batchSize, samples.upperBound)
-      augmenter.render(samples: batch, view: view, into: &views)
-      views.appendTensors(to: &pixels)
-      let start = row + first - samples.lowerBound
-      let rows = start..<start + batch.count
-      try session.logits(of: views, into: &logits, rows * manifest.encoding.classes)
-      if featureWidth > 0 { try session.features(into: &features, rows * featureWidth) }
-    }
-  }
-}
-
-/// The numbers of some rows.
-private func * (rows: Range<Int>, width: Int) -> Range<Int> {
-  rows.lowerBound * width..<rows.upperBound * width
-}
-
-extension TeacherSession {
-  /// Gives logits into a part of an array.
-  fileprivate func logits(
-    of batch: borrowing ViewBatch, into array: inout [Float], _ range: Range<Int>
-  ) throws {
-    var all = array.mutableSpan
-    var part = all._mutatingExtracting(range)
-    try logits(of: batch, into: &part)
-  }
-
-  /// Gives features into a part of an array.
-  fileprivate func features(into array: inout [Float], _ range: Range<Int>) throws {
-    var all = array.mutableSpan
-    var part = all._mutatingExtracting(range)
-    try features(into: &part)
   }
 }
