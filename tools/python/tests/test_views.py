@@ -237,3 +237,12 @@ def test_views_are_checked_against_the_cache(tmp_path):
     with logitcache.open(SmallCache(document).write(tmp_path / "wrong")) as cache:
         with pytest.raises(LogitCacheError, match="does not have the digest"):
             matching_renderer(cache, data)
+
+
+def test_a_cache_of_fewer_classes_is_refused_for_the_data_with_all(tmp_path):
+    data = pictures(6, 5, 1, 10)
+    document = manifest_document(classes=2, k=2)
+    document["dataSet"]["fingerprint"] = data.fingerprint
+    with logitcache.open(SmallCache(document).write(tmp_path)) as cache:
+        with pytest.raises(LogitCacheError, match="was derived for 2 of the 3 classes"):
+            matching_renderer(cache, data)

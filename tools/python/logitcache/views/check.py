@@ -18,7 +18,7 @@ def matching_renderer(cache: Cache, data_set: DataSet) -> Renderer:
         f"{fingerprint[:12]})",
     )
     demand(
-        manifest.class_names == data_set.class_names,
+        len(manifest.class_names) == len(data_set.class_names),
         f"{cache.path} was derived for {len(manifest.class_names)} of the "
         f"{len(data_set.class_names)} classes of '{data_set.name}': its class numbers are its own; "
         "use a cache with all classes",
