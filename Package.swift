@@ -49,9 +49,11 @@ let package = Package(
     door("CLMDB", pkgConfig: "lmdb", debian: "liblmdb-dev"),
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+    .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
+    room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
 
     // What every room may use.
     room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
@@ -70,7 +72,9 @@ let package = Package(
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
-    room("Teachers", ["Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
+    room(
+      "Teachers",
+      ["Basics", "BLAS", "DataSets", "Losses", "Networks", "ONNXRuntime", "Schemas", "Views"]),
     room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
