@@ -101,6 +101,7 @@ let package = Package(
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
     tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
+    tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
     tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),
