@@ -112,7 +112,7 @@ let package = Package(
       of: "Pipelines",
       [
         "Pipelines", "Teachers", "LogitCache", "DataSets", "Views", "Networks", "Losses", "Basics",
-        "Arrays", "Reports", "Schemas",
+        "Arrays", "ONNXRuntime", "Reports", "Schemas",
       ]),
     tests(
       of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"]),
