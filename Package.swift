@@ -92,8 +92,8 @@ let package = Package(
     .executableTarget(
       name: "benchmarks",
       dependencies: [
-        "Arrays", "Basics", "BLAS", "LogitCache", "Losses", "Pipelines",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "ONNXRuntime", "Pipelines",
+        "Teachers", "Views", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),
 
