@@ -50,9 +50,11 @@ let package = Package(
     door("CLMDB", pkgConfig: "lmdb", debian: "liblmdb-dev"),
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+    .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
+    room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
 
     // What every room may use.
     room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
@@ -74,7 +76,9 @@ let package = Package(
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
-    room("Teachers", ["Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
+    room(
+      "Teachers",
+      ["Basics", "BLAS", "DataSets", "Losses", "Networks", "ONNXRuntime", "Schemas", "Views"]),
     room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
@@ -92,8 +96,8 @@ let package = Package(
     .executableTarget(
       name: "benchmarks",
       dependencies: [
-        "Arrays", "Basics", "BLAS", "LogitCache", "Losses", "Pipelines",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "ONNXRuntime", "Pipelines",
+        "Teachers", "Views", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),
 
@@ -105,6 +109,7 @@ let package = Package(
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
     tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
+    tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
     tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),
@@ -115,7 +120,7 @@ let package = Package(
       of: "Pipelines",
       [
         "Pipelines", "Teachers", "LogitCache", "DataSets", "Views", "Networks", "Losses", "Basics",
-        "Arrays", "Reports", "Schemas",
+        "Arrays", "ONNXRuntime", "Reports", "Schemas",
       ]),
     tests(
       of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"],

@@ -11,6 +11,14 @@ struct JobOptions: ParsableArguments {
   @Option(help: "Needed: the teacher's configuration, a YAML file.")
   var teacher: String?
 
+  @Option(
+    name: .customLong("onnxruntime"),
+    help: """
+      ONNX Runtime's library for an ONNX teacher: libonnxruntime.so, or a folder that has it, such as \
+      a Python environment; else ONNXRUNTIME_LIB or the teacher's configuration name it.
+      """)
+  var onnxRuntime: String?
+
   @Option(help: "The augmentation recipe, a YAML file; plain pictures without it.")
   var recipe: String?
 
@@ -41,8 +49,9 @@ struct JobOptions: ParsableArguments {
       throw ValidationError("Missing expected option '--teacher <teacher>'")
     }
     return PrecomputeJob(
-      data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
-      features: features, cache: cache, threads: threads, commitSeconds: commitSeconds,
+      data: data, teacher: teacher, onnxRuntime: onnxRuntime, recipe: recipe, views: views,
+      seed: seed, k: k, features: features, cache: cache, threads: threads,
+      commitSeconds: commitSeconds,
       shard: shard, calibration: calibration)
   }
 }

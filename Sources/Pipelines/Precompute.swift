@@ -11,6 +11,9 @@ public struct PrecomputeJob: Sendable {
   public var data: String
   /// The teacher's configuration file.
   public var teacher: String
+  /// Where ONNX Runtime's library is, a file or a folder, for a teacher that needs it; `nil` for
+  /// what the environment or the teacher's configuration says.
+  public var onnxRuntime: String?
   /// The recipe file; `nil` for plain pictures.
   public var recipe: String?
   /// Views of every sample.
@@ -34,12 +37,13 @@ public struct PrecomputeJob: Sendable {
 
   /// All settings.
   public init(
-    data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
-    features: Bool = false, cache: String, threads: Int, commitSeconds: Double,
-    shard: Shard? = nil, calibration: String? = nil
+    data: String, teacher: String, onnxRuntime: String? = nil, recipe: String?, views: Int,
+    seed: UInt64, k: Int?, features: Bool = false, cache: String, threads: Int,
+    commitSeconds: Double, shard: Shard? = nil, calibration: String? = nil
   ) {
     self.data = data
     self.teacher = teacher
+    self.onnxRuntime = onnxRuntime
     self.recipe = recipe
     self.views = views
     self.seed = seed
@@ -81,68 +85,82 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let start = clock.now
   var work = try BlockWork(job)
   let owned = job.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
-  let measured = try calibrate(&work, job).filter {
-    owned.contains(work.manifest.position(of: $0.key))
-  }
-  let writer = try CacheWriter(
-    path: job.cache, manifest: work.manifest, labels: work.labels, calibration: work.calibration)
-  try writer.note(job.shard)
+  let (crew, writer) = try begin(&work, job, owned)
+  defer { crew.cancel() }
   let records = work.manifest.records(in: BlockRuns(owned))
-  var missing = writer.missingBlocks(in: owned)
-  let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
-  if !measured.isEmpty {
-    let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
-    try writer.append(measured.map { try encoder.pack($0) })
-    missing = writer.missingBlocks(in: owned)
-  }
-  if !missing.isEmpty { try writeBlocks(missing, of: records, work, writer, job) }
+  if !crew.writing.isEmpty { try writeBlocks(crew, of: records, work, writer, job) }
+  let made = crew.writing + crew.learning.filter { owned.contains(work.manifest.position(of: $0)) }
   return PrecomputeResult(
     cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
-    blocks: owned.count, records: records, newRecords: newRecords,
+    blocks: owned.count, records: records,
+    newRecords: made.reduce(0) { $0 + work.manifest.samples(of: $1).count },
     seconds: (clock.now - start).inSeconds)
 }
 
-/// Settles what the cache learns before its first block: what the cache that the job names or an earlier run
-/// learned, or else what the calibration blocks of the whole job say.
-///
-/// So all shards learn the same, each by itself.
-/// - Returns: those blocks, measured but not yet written; none when nothing had to be learned.
-private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> [MeasuredBlock] {
+/// Starts the crew, and opens the cache once what it learns is known.
+private func begin(
+  _ work: inout BlockWork, _ job: PrecomputeJob, _ owned: Range<Int>
+) throws -> (BlockCrew, CacheWriter) {
+  if let known = try knownCalibration(work, job) {
+    work.learned(known)
+    let writer = try work.openWriter(job)
+    let crew = BlockCrew(
+      learning: [], writing: writer.missingBlocks(in: owned), threads: job.threads)
+    crew.calibrated.settle(work.calibrated)
+    work.start(crew)
+    return (crew, writer)
+  }
+  let crew = work.newCrew(owned, threads: job.threads)
+  work.start(crew)
+  do {
+    let measured = try calibrate(&work, crew)
+    let writer = try work.openWriter(job)
+    crew.calibrated.settle(work.calibrated)
+    let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
+    try writer.append(
+      measured.filter { owned.contains(work.manifest.position(of: $0.key)) }
+        .map { try encoder.pack($0) })
+    return (crew, writer)
+  } catch {
+    crew.cancel()
+    throw error
+  }
+}
+
+/// What the cache that the job names, or an earlier run, learned.
+private func knownCalibration(_ work: BlockWork, _ job: PrecomputeJob) throws -> Calibration? {
   if let other = job.calibration {
-    work.learned(try CacheReader(path: other).calibration(for: work.manifest))
-    return []
+    return try CacheReader(path: other).calibration(for: work.manifest)
   }
-  if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
-    work.learned(stored)
-    return []
-  }
-  let keys = work.manifest.calibrationBlocks
-  let count = keys.count
-  let queue = OrderedResults<MeasuredBlock>(count: count, ahead: count)
-  work.start(keys, threads: job.threads, into: queue) {
-    try $0.measure($1, forCalibration: true)
-  }
-  defer { queue.cancel() }
-  var progress = ProgressLine("calibrate", unit: "blocks", total: count, done: 0)
+  return try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest)
+}
+
+/// Learns from the calibration blocks of the whole job, so that all shards learn the same, each by itself.
+///
+/// Workers do not wait for it: they go on to the teacher's work on the next blocks.
+/// - Returns: those blocks, measured but not yet written.
+private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [MeasuredBlock] {
+  let keys = crew.learning
+  var progress = ProgressLine("calibrate", unit: "blocks", total: keys.count, done: 0)
   defer { progress.clear() }
   var measured: [MeasuredBlock] = []
   for _ in keys {
     if Interruption.isRequested {
-      throw Interruption.problem(after: "\(measured.count) of \(count) calibration blocks")
+      throw Interruption.problem(after: "\(measured.count) of \(keys.count) calibration blocks")
     }
-    measured.append(try queue.next())
+    measured.append(try crew.measured.next())
     progress.update(done: measured.count)
   }
   work.learned(Calibration.learn(measured, work.manifest))
   return measured
 }
 
-/// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
-/// this thread writes finished blocks in key order and commits every few seconds.
+/// Writes finished blocks in key order and commits every few seconds, while the crew makes the next.
 private func writeBlocks(
-  _ keys: [BlockKey], of total: Int, _ work: BlockWork, _ writer: CacheWriter,
+  _ crew: BlockCrew, of total: Int, _ work: BlockWork, _ writer: CacheWriter,
   _ job: PrecomputeJob
 ) throws {
+  let keys = crew.writing
   let clock = ContinuousClock()
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   var progress = ProgressLine("precompute", unit: "records", total: total, done: done)
@@ -158,13 +176,10 @@ private func writeBlocks(
     pending.removeAll()
     lastCommit = clock.now
   }
-  let queue = OrderedResults<EncodedBlock>(count: keys.count, ahead: 2 * job.threads)
-  work.start(keys, threads: job.threads, into: queue) { try $0.makeBlock($1) }
-  defer { queue.cancel() }
   for key in keys {
     if Interruption.isRequested { break }
     do {
-      pending.append(try queue.next())
+      pending.append(try crew.encoded.next())
     } catch {
       progress.clear()
       try commit()  // what was finished before the error is not lost
@@ -189,7 +204,8 @@ struct BlockWork: Sendable {
   init(_ job: PrecomputeJob) throws {
     let dataSet = try openDataSet(job.data)
     let recipe = try job.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
-    teacher = try openTeacher(configuration: job.teacher, inputShape: dataSet.shape)
+    teacher = try openTeacher(
+      configuration: job.teacher, for: dataSet, onnxRuntime: job.onnxRuntime)
     let classes = dataSet.classNames.count
     guard teacher.classes == classes else {
       throw Problem(
@@ -226,14 +242,29 @@ struct BlockWork: Sendable {
     manifest.calibration = calibration.digest
   }
 
-  /// Starts `threads` workers that take keys in order.
-  fileprivate func start<Result: Sendable>(
-    _ keys: [BlockKey], threads: Int, into queue: OrderedResults<Result>,
-    _ make: @escaping @Sendable (inout BlockWorker, BlockKey) throws -> Result
-  ) {
-    queue.start(threads: min(threads, keys.count)) {
+  /// What workers need to know once the cache has learned.
+  var calibrated: CalibratedJob { CalibratedJob(manifest: manifest, calibration: calibration) }
+
+  func openWriter(_ job: PrecomputeJob) throws -> CacheWriter {
+    let writer = try CacheWriter(
+      path: job.cache, manifest: manifest, labels: labels, calibration: calibration)
+    try writer.note(job.shard)
+    return writer
+  }
+
+  /// The crew of a cache that is begun.
+  fileprivate func newCrew(_ owned: Range<Int>, threads: Int) -> BlockCrew {
+    let learning = manifest.calibrationBlocks
+    let isLearning = Set(learning)
+    let writing = owned.lazy.map { manifest.blockKey(at: $0) }.filter { !isLearning.contains($0) }
+    return BlockCrew(learning: learning, writing: Array(writing), threads: threads)
+  }
+
+  /// Starts the crew's threads, each with a teacher session of its own.
+  fileprivate func start(_ crew: BlockCrew) {
+    crew.start {
       var worker = try BlockWorker(self)
-      return { index in try make(&worker, keys[index]) }
+      return { key, forCalibration in try worker.measure(key, forCalibration: forCalibration) }
     }
   }
 }
@@ -248,19 +279,16 @@ private struct BlockWorker {
   init(_ work: BlockWork) throws {
     manifest = work.manifest
     labels = work.labels
-    encoder = try BlockEncoder(manifest: manifest, calibration: work.calibration)
+    encoder = try BlockEncoder(manifest: manifest)
     rows = try TeacherRows(
       work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
       featureWidth: manifest.encoding.featureWidth ?? 0)
   }
 
+  /// Runs the teacher over a block.
+  ///
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
   /// same batch shapes, so its bytes do not depend on who makes it, or when.
-  mutating func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
-    try encoder.pack(measure(key, forCalibration: false))
-  }
-
-  /// Runs the teacher over a block.
   mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
     let digest = try rows.fill(samples, view: key.view)
