@@ -31,6 +31,7 @@ public struct LossConfiguration: Hashable, Sendable {
       teacher: !teaching.isEmpty,
       tailTemperatures: Set(teaching.compactMap(\.temperature)).filter(\.isFinite).sorted(),
       fullRowTerms: terms.filter(\.wantsFullRows),
+      order: terms.contains(where: \.readsOrder),
       features: terms.contains(where: \.comparesFeatures))
   }
 }
@@ -45,6 +46,8 @@ public struct LossRequirements: Hashable, Sendable {
   public var tailTemperatures: [Float]
   /// The terms that are only approximate when k < C, whatever the tail; empty is good.
   public var fullRowTerms: [LossTerm]
+  /// Whether a term reads classes in the teacher's order, so that full rows must be sorted.
+  public var order: Bool
   /// Whether class means, teacher feature norms and the student's features are needed.
   public var features: Bool
 }

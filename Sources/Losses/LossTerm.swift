@@ -116,4 +116,12 @@ public enum LossTerm: Hashable, Sendable {
     case .crossEntropy, .pld, .dkd, .normDirection, .classMeanCosine: false
     }
   }
+
+  /// Whether the term needs the classes of a full row in the teacher's order.
+  var readsOrder: Bool {
+    switch self {
+    case .pld, .dkd: true
+    case .crossEntropy, .kd, .mse, .dist, .normDirection, .classMeanCosine: false
+    }
+  }
 }
