@@ -17,7 +17,7 @@ extension SubspaceAxes {
   ) {
     precondition(
       records.classes == classes && records.axes == count,
-      "records of \(records.classes) classes, \(records.axes) axes; these are \(count) axes of "
+      "records of \(records.classes) classes, \(records.axes ?? 0) axes; these are \(count) axes of "
         + "\(classes) classes")
     rows.takeRows(of: records, ordered: ordered) { gaps in
       writeGaps(of: records, to: gaps)

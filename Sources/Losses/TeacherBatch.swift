@@ -38,13 +38,13 @@ public struct TeacherBatch: Sendable {
   public let hasFeatureNorms: Bool
   /// The norm of the teacher's feature [B], >= 0; empty unless kept.
   public var featureNorms: [Float]
-  /// The number of axes of a subspace tail, from which full rows can be rebuilt; 0 without one.
+  /// The number of axes of a subspace tail, from which full rows can be rebuilt; nil without one.
   ///
   /// Losses never look at coefficients: they read the k = C batch made of them (`takeRows`).
-  public let axes: Int
+  public let axes: Int?
   /// Coefficients of every record on its cache's axes [B, axes], in nats.
   public var coefficients: [Float]
-  /// The gap of a rebuilt row's level to the largest logit [B]; empty without axes.
+  /// The gap of a rebuilt row's level to the largest logit [B]; empty without a tail.
   public var rowOffsets: [Float]
   /// Whether head classes are in descending teacher order.
   ///
@@ -57,7 +57,7 @@ public struct TeacherBatch: Sendable {
   ///   positive, finite and ascending.
   public init(
     classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false,
-    featureNorms: Bool = false, axes: Int = 0
+    featureNorms: Bool = false, axes: Int? = nil
   ) {
     precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
     precondition(
@@ -105,8 +105,8 @@ public struct TeacherBatch: Sendable {
     fit(&logTailRatios, newCount * tailTemperatures.count, 0)
     fit(&meanTailGaps, hasMeanTailGaps ? newCount : 0, 0)
     fit(&featureNorms, hasFeatureNorms ? newCount : 0, 0)
-    fit(&coefficients, newCount * axes, 0)
-    fit(&rowOffsets, axes > 0 ? newCount : 0, 0)
+    fit(&coefficients, newCount * (axes ?? 0), 0)
+    fit(&rowOffsets, axes == nil ? 0 : newCount, 0)
     count = newCount
   }
 
@@ -122,8 +122,10 @@ public struct TeacherBatch: Sendable {
     labelRanks[row] = other.labelRanks[source]
     if hasMeanTailGaps { meanTailGaps[row] = other.meanTailGaps[source] }
     if hasFeatureNorms { featureNorms[row] = other.featureNorms[source] }
-    if axes > 0 { rowOffsets[row] = other.rowOffsets[source] }
-    for a in 0..<axes { coefficients[row * axes + a] = other.coefficients[source * axes + a] }
+    if let axes {
+      rowOffsets[row] = other.rowOffsets[source]
+      for a in 0..<axes { coefficients[row * axes + a] = other.coefficients[source * axes + a] }
+    }
     let temperatures = tailTemperatures.count
     for t in 0..<temperatures {
       logTailRatios[row * temperatures + t] = other.logTailRatios[source * temperatures + t]

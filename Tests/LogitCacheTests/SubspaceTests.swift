@@ -57,13 +57,14 @@ struct RebuiltRows {
       let values = Array(logits[row * classes..<(row + 1) * classes])
       records.assign(row: row, logits: values.span, label: label)
     }
-    columns = SubspaceColumns(axes: axes.count)
+    var columns = SubspaceColumns(axes: axes.count)
     var projector = SubspaceProjector(axes, step: step)
     let largest = records.largestLogits
     logits.withUnsafeBufferPointer {
       projector.project(
         $0, largest: { Double(largest[$0]) }, gapStepsPerNat: 32, into: &columns)
     }
+    self.columns = columns
     columns.write(to: &records, step: step, gapStep: 1.0 / 32)
     rows = TeacherBatch.fullRows(of: records)
     axes.rebuild(records, into: &rows, ordered: true)
