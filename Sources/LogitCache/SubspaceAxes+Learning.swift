@@ -173,8 +173,7 @@ private struct CentredRows {
       sums.setCount(axes * part.count, filler: 0)
       fill(&strip, from: rows, 0..<count, part) { $0 }
       multiply(
-        MatrixView(weights, stride: count), MatrixView(strip, stride: part.count), into: &sums,
-        rows: axes, columns: part.count, inner: count)
+        weights, strip, into: &sums, rows: axes, columns: part.count, inner: count)
       for axis in 0..<axes {
         for index in 0..<part.count {
           result[axis * classes + start + index] = sums[axis * part.count + index]

@@ -38,8 +38,13 @@ extension SubspaceAxes {
     }
     if count == 0 { return }
     let weights = records.coefficients.map { -$0 }
-    multiply(
-      MatrixView(weights, stride: count), MatrixView(values, stride: classes), into: base,
-      rows: records.count, columns: classes, inner: count, accumulate: true)
+    weights.withUnsafeBufferPointer { weights in
+      values.withUnsafeBufferPointer { values in
+        guard let weights = weights.baseAddress, let values = values.baseAddress else { return }
+        multiply(
+          MatrixView(weights, stride: count), MatrixView(values, stride: classes), into: base,
+          rows: records.count, columns: classes, inner: count, accumulate: true)
+      }
+    }
   }
 }

@@ -65,9 +65,7 @@ package struct SubspaceProjector {
       for index in axis * classes..<(axis + 1) * classes { centred[index] -= Float(means[axis]) }
     }
     var dual = [Float](repeating: 0, count: count * classes)
-    multiply(
-      MatrixView(inverse, stride: count), MatrixView(centred, stride: classes), into: &dual,
-      rows: count, columns: classes, inner: count)
+    multiply(inverse, centred, into: &dual, rows: count, columns: classes, inner: count)
     return dual
   }
 
@@ -83,9 +81,8 @@ package struct SubspaceProjector {
     }
     var inverse = [Float](repeating: 0, count: size * size)
     multiply(
-      MatrixView(weighted, stride: size, transposed: true),
-      MatrixView(vectors.map { Float($0) }, stride: size), into: &inverse, rows: size,
-      columns: size, inner: size)
+      weighted, vectors.map { Float($0) }, into: &inverse, rows: size, columns: size, inner: size,
+      transposingA: true)
     return inverse
   }
 
@@ -112,8 +109,8 @@ package struct SubspaceProjector {
       let levels = centre(rows, part)
       if axes.count > 0 {
         multiply(
-          MatrixView(strip, stride: classes), MatrixView(dual, stride: classes, transposed: true),
-          into: &products, rows: part.count, columns: axes.count, inner: classes)
+          strip, dual, into: &products, rows: part.count, columns: axes.count, inner: classes,
+          transposingB: true)
       }
       for row in part {
         let level = round(row, from: part.lowerBound, of: count, into: &columns)
