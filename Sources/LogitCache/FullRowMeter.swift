@@ -75,7 +75,8 @@ package struct FullRowMeter {
     at temperature: Double, into errors: inout Certificate.AtTemperature
   ) {
     let normaliser = 1 / exponentials(of: gaps, -1 / temperature, into: &powers)
-    let rebuiltNormaliser = 1 / exponentials(of: rebuiltGaps, -1 / temperature, into: &rebuiltPowers)
+    let rebuiltNormaliser =
+      1 / exponentials(of: rebuiltGaps, -1 / temperature, into: &rebuiltPowers)
     let count = Double(gaps.count)
     var (absolute, squared) = (0.0, 0.0)
     var (variance, rebuiltVariance, covariance) = (0.0, 0.0, 0.0)

@@ -69,7 +69,8 @@ package struct SubspaceColumns: Equatable {
     let rows = offsets.count
     precondition(
       batch.count == rows && batch.axes == axes,
-      "a batch of \(batch.count) rows, \(batch.axes ?? 0) axes cannot hold \(rows) rows, \(axes) axes")
+      "a batch of \(batch.count) rows, \(batch.axes ?? 0) axes cannot hold \(rows) rows, \(axes) axes"
+    )
     let axes = axes
     coefficients.withUnsafeBufferPointer { source in
       batch.coefficients.withUnsafeMutableBufferPointer { target in

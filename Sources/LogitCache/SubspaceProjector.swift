@@ -55,7 +55,9 @@ package struct SubspaceProjector {
       var strip: [Double] = []
       strip.reserveCapacity(count * part.count)
       for axis in 0..<count {
-        for index in part { strip.append(Double(axes.values[axis * classes + index]) - means[axis]) }
+        for index in part {
+          strip.append(Double(axes.values[axis * classes + index]) - means[axis])
+        }
       }
       addGram(of: strip, rows: count, columns: part.count, transposed: false, to: &gram)
     }

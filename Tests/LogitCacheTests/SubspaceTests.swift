@@ -116,7 +116,9 @@ struct RebuiltRows {
     for row in 0..<150 {
       let error = zip(rebuilt.logits(row), logits[row * classes..<(row + 1) * classes])
         .reduce(0.0) { $0 + pow($1.0 - Double($1.1), 2) }.squareRoot()
-      #expect(error <= bound, "seed \(seed), row \(row), C \(classes), rank \(rank), step \(step), axes \(axes.count)")
+      #expect(
+        error <= bound,
+        "seed \(seed), row \(row), C \(classes), rank \(rank), step \(step), axes \(axes.count)")
     }
   }
 
