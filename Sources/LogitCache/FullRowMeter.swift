@@ -42,8 +42,10 @@ package struct FullRowMeter {
       "a rebuilt row of k = \(rows.k) for \(row.count) classes, ordered: \(rows.isOrdered)")
     let largest = load(row, rows, index)
     for place in encoding.temperatures.indices {
+      let temperature = encoding.temperatures[place].value
       measure(
-        at: encoding.temperatures[place].value, into: &certificate.atTemperature[place])
+        at: temperature, ratio: storedRatio(rows, index, temperature),
+        into: &certificate.atTemperature[place])
     }
     measureEnergy(
       shift: Double(rows.largestLogits[index]) - largest, into: &certificate.mseMissingEnergy)
@@ -71,12 +73,35 @@ package struct FullRowMeter {
     return largest
   }
 
+  /// log(tail / head) that losses keep; nil when there is no tail.
+  private func storedRatio(
+    _ rows: borrowing TeacherBatch, _ index: Int, _ temperature: Double
+  ) -> Double? {
+    guard let anchor = rows.anchor, encoding.k < encoding.classes else { return nil }
+    return anchor.logTailRatio(row: index, temperature: Float(temperature))
+  }
+
+  /// Gives the rebuilt probabilities behind the head the stored mass.
+  ///
+  /// - Returns: the sum of all.
+  private mutating func anchorTail(to ratio: Double, k: Int) -> Double {
+    rebuiltPowers.withUnsafeMutableBufferPointer { powers in
+      let head = LaneSum.sum(UnsafeBufferPointer(rebasing: powers[..<k]))
+      let tail = LaneSum.sum(UnsafeBufferPointer(rebasing: powers[k...]))
+      let wanted = head * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
+      let factor = tail > 0 ? wanted / tail : 0
+      for place in k..<powers.count { powers[place] *= factor }
+      return head + tail * factor
+    }
+  }
+
   private mutating func measure(
-    at temperature: Double, into errors: inout Certificate.AtTemperature
+    at temperature: Double, ratio: Double?, into errors: inout Certificate.AtTemperature
   ) {
     let normaliser = 1 / exponentials(of: gaps, -1 / temperature, into: &powers)
-    let rebuiltNormaliser =
-      1 / exponentials(of: rebuiltGaps, -1 / temperature, into: &rebuiltPowers)
+    var rebuiltSum = exponentials(of: rebuiltGaps, -1 / temperature, into: &rebuiltPowers)
+    if let ratio { rebuiltSum = anchorTail(to: ratio, k: encoding.k) }
+    let rebuiltNormaliser = 1 / rebuiltSum
     let count = Double(gaps.count)
     var (absolute, squared) = (0.0, 0.0)
     var (variance, rebuiltVariance, covariance) = (0.0, 0.0, 0.0)

@@ -19,31 +19,25 @@ extension SubspaceAxes {
       records.classes == classes && records.axes == count,
       "records of \(records.classes) classes, \(records.axes ?? 0) axes; these are \(count) axes of "
         + "\(classes) classes")
-    rows.takeRows(of: records, ordered: ordered) { gaps in
-      writeGaps(of: records, to: gaps)
-    }
+    rows.takeRows(of: records, ordered: ordered) { write(records, to: $0) }
   }
 
-  /// gap = offset - mean - sum of coefficient * axis, in class order.
-  private func writeGaps(
-    of records: TeacherBatch, to gaps: UnsafeMutableBufferPointer<Float>
-  ) {
-    guard let base = gaps.baseAddress else { return }
-    mean.withUnsafeBufferPointer { mean in
-      for row in 0..<records.count {
-        let offset = records.rowOffsets[row]
-        let target = base + row &* classes
-        for index in 0..<mean.count { target[index] = offset - mean[index] }
+  /// mean + sum of coefficient * axis, in class order; the mean row is one more axis.
+  private func write(_ records: TeacherBatch, to rows: UnsafeMutableBufferPointer<Float>) {
+    guard let target = rows.baseAddress else { return }
+    let inner = count + 1
+    var weights = [Float](repeating: 1, count: records.count * inner)
+    for row in 0..<records.count {
+      for axis in 0..<count {
+        weights[row * inner + axis] = records.coefficients[row * count + axis]
       }
     }
-    if count == 0 { return }
-    let weights = records.coefficients.map { -$0 }
     weights.withUnsafeBufferPointer { weights in
       values.withUnsafeBufferPointer { values in
         guard let weights = weights.baseAddress, let values = values.baseAddress else { return }
         multiply(
-          MatrixView(weights, stride: count), MatrixView(values, stride: classes), into: base,
-          rows: records.count, columns: classes, inner: count, accumulate: true)
+          MatrixView(weights, stride: inner), MatrixView(values, stride: classes), into: target,
+          rows: records.count, columns: classes, inner: inner)
       }
     }
   }

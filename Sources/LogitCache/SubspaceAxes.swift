@@ -15,7 +15,8 @@ public struct SubspaceAxes: Equatable, Sendable {
   public let width: Int
   /// The mean row [C], in nats; its own mean is about 0.
   public let mean: [Float]
-  /// The axes [count, C], about orthonormal: stored integers times their axis's scale.
+  /// The axes [count, C], about orthonormal: stored integers times their axis's scale; then, for
+  /// rebuilding, the mean row once more.
   public let values: [Float]
   private let scales: [Float]
 
@@ -55,7 +56,7 @@ public struct SubspaceAxes: Equatable, Sendable {
       }
     }
     self.scales = scales
-    self.values = values
+    self.values = values + mean
   }
 
   private static func largestCode(_ width: Int) -> Float { width == 1 ? 127 : 32_767 }
@@ -126,7 +127,7 @@ public struct SubspaceAxes: Equatable, Sendable {
       let mean = SubspaceAxes.floats(body, from: 0, count: classes)
       let scales = SubspaceAxes.floats(body, from: 4 * classes, count: Int(count))
       let codes = UnsafeRawBufferPointer(rebasing: body[(4 * (classes + Int(count)))...])
-      return (mean, scales, SubspaceAxes.values(codes, scales, classes, Int(width)))
+      return (mean, scales, SubspaceAxes.values(codes, scales, classes, Int(width)) + mean)
     }
     let largest = SubspaceAxes.largestCode(self.width)
     let fine =

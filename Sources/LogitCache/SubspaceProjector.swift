@@ -62,7 +62,7 @@ package struct SubspaceProjector {
       addGram(of: strip, rows: count, columns: part.count, transposed: false, to: &gram)
     }
     let inverse = inverted(gram, size: count)
-    var centred = axes.values
+    var centred = Array(axes.values[..<(count * classes)])
     for axis in 0..<count {
       for index in axis * classes..<(axis + 1) * classes { centred[index] -= Float(means[axis]) }
     }

@@ -1,6 +1,25 @@
 // Full rows: a batch with k = C, filled from records with a subspace tail. Every loss reads it as
 // it reads any other k = C batch, so no loss has code for full rows.
 
+/// The tail masses that records stored, which full rows rebuilt from coefficients keep.
+///
+/// A rebuilt row has the tail's shape with small errors in every class; their sum would be the
+/// largest part of what a gradient loses, and the stored ratio takes it away.
+public struct TailAnchor: Sendable {
+  /// The records' k: so many classes stand first, in their own order.
+  public var headClasses: Int
+  /// The planned temperatures, ascending.
+  public var temperatures: [Float]
+  /// log(tail mass / head mass) [B, temperatures].
+  public var logTailRatios: [Float]
+
+  /// The stored ratio at a planned temperature; nil at others.
+  package func logTailRatio(row: Int, temperature: Float) -> Double? {
+    guard let place = temperatures.firstIndex(of: temperature) else { return nil }
+    return Double(logTailRatios[row * temperatures.count + place])
+  }
+}
+
 extension TeacherBatch {
   /// An empty batch for the full rows of such records.
   public static func fullRows(of records: borrowing TeacherBatch) -> TeacherBatch {
@@ -16,19 +35,20 @@ extension TeacherBatch {
   ///
   /// - Parameters:
   ///   - records: whose batch this one was made for.
-  ///   - ordered: whether the classes behind the head are sorted, ties lower class first. If not,
-  ///     `classIDs` is 0..<C in every row and only terms that need no order may read the batch.
-  ///   - writeGaps: writes the rebuilt gaps to the largest logit [B, C], in class order, finite.
+  ///   - ordered: whether the classes behind the head are sorted by gap, ties lower class first. If
+  ///     not, they ascend, and only terms that need no order may read the batch.
+  ///   - writeRows: writes the rebuilt rows [B, C] in class order, relative to their levels
+  ///     (`rowOffsets`, or the largest logits in records without), finite.
   /// - Precondition: this batch has k = C and the records' classes.
   package mutating func takeRows(
     of records: borrowing TeacherBatch, ordered: Bool,
-    writeGaps: (UnsafeMutableBufferPointer<Float>) -> Void
+    writeRows: (UnsafeMutableBufferPointer<Float>) -> Void
   ) {
     precondition(
       k == classes && classes == records.classes && hasFeatureNorms == records.hasFeatureNorms,
       "a batch of k = \(k), \(classes) classes for full rows of \(records.classes) classes")
     resize(to: records.count)
-    gaps.withUnsafeMutableBufferPointer { writeGaps($0) }
+    gaps.withUnsafeMutableBufferPointer { writeRows($0) }
     for row in 0..<count {
       correct(row, with: records)
       largestLogits[row] = records.largestLogits[row]
@@ -38,19 +58,23 @@ extension TeacherBatch {
       if hasFeatureNorms { featureNorms[row] = records.featureNorms[row] }
     }
     isOrdered = ordered
-    if ordered { sortRows(behind: records) } else { nameClasses() }
+    anchor = TailAnchor(
+      headClasses: records.k, temperatures: records.tailTemperatures,
+      logTailRatios: records.logTailRatios)
+    if ordered { sortRows(behind: records) } else { bringHeadsForward(of: records) }
   }
 
   /// No rebuilt gap is larger, in nats, whatever the coefficients: twice what a logit can be.
   private static let largestGap: Float = 0x1p19
 
-  /// Lays the stored values over a rebuilt row.
+  /// Turns a rebuilt row into gaps and lays the stored values over it.
   private mutating func correct(_ row: Int, with records: borrowing TeacherBatch) {
     let last = records.gaps[row * records.k + records.k - 1]
+    let offset = records.axes == nil ? 0 : records.rowOffsets[row]
     gaps.withUnsafeMutableBufferPointer { gaps in
       let start = row &* classes
       for index in start..<start &+ classes {
-        gaps[index] = min(max(gaps[index], last), Self.largestGap)
+        gaps[index] = min(max(offset - gaps[index], last), Self.largestGap)
       }
       gaps[start + Int(records.labels[row])] = max(records.labelGaps[row], last)
       for j in row * records.k..<(row + 1) * records.k {
@@ -59,10 +83,33 @@ extension TeacherBatch {
     }
   }
 
-  private mutating func nameClasses() {
-    classIDs.withUnsafeMutableBufferPointer { ids in
-      for row in 0..<count {
-        for index in 0..<classes { ids[row &* classes &+ index] = Int32(truncatingIfNeeded: index) }
+  /// Puts the head first; the other classes move up to make room and stay in ascending order.
+  private mutating func bringHeadsForward(of records: borrowing TeacherBatch) {
+    let (classes, k) = (classes, records.k)
+    var heads: [Int] = []
+    for row in 0..<count {
+      let head = row * k..<(row + 1) * k
+      heads.removeAll(keepingCapacity: true)
+      for j in head { heads.append(Int(records.classIDs[j])) }
+      heads.sort()
+      gaps.withUnsafeMutableBufferPointer { gaps in
+        classIDs.withUnsafeMutableBufferPointer { ids in
+          let (rowGaps, rowIDs) = (
+            gaps.baseAddress! + row * classes, ids.baseAddress! + row * classes
+          )
+          // From the back: what lies between two head classes moves up by the heads behind it.
+          var end = classes
+          for shift in 0...k {
+            let start = shift == k ? 0 : heads[k - 1 - shift] + 1
+            (rowGaps + start + shift).update(from: rowGaps + start, count: end - start)
+            for id in start..<end { rowIDs[id &+ shift] = Int32(truncatingIfNeeded: id) }
+            end = start - 1
+          }
+          for j in 0..<k {
+            rowGaps[j] = records.gaps[head.lowerBound + j]
+            rowIDs[j] = records.classIDs[head.lowerBound + j]
+          }
+        }
       }
     }
   }

@@ -46,10 +46,12 @@ public struct TeacherBatch: Sendable {
   public var coefficients: [Float]
   /// The gap of a rebuilt row's level to the largest logit [B]; empty without a tail.
   public var rowOffsets: [Float]
-  /// Whether head classes are in descending teacher order.
+  /// Whether classes are in descending teacher order.
   ///
-  /// False only for full rows taken in without it: their classes are then 0..<C.
+  /// False only for full rows taken in without it: the classes behind the head then ascend.
   public internal(set) var isOrdered = true
+  /// What full rows keep of the records they were made of; nil for every other batch.
+  public internal(set) var anchor: TailAnchor?
 
   /// Makes a batch of `count` zeroed rows.
   ///

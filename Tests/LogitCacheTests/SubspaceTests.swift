@@ -261,7 +261,8 @@ struct RebuiltRows {
       for (errors, temperature) in zip(certificate.atTemperature, [1.0, 4.0]) {
         let direct = DirectRowErrors(
           values.map(Double.init), other, order: rebuilt.rows.classIDs, row, k,
-          label: classes - 1, temperature)
+          label: classes - 1, temperature,
+          ratio: rebuilt.records.logTailRatio(row: row, temperature: Float(temperature)))
         #expect(abs(errors.totalVariation.sum - direct.totalVariation) < 1e-9)
         #expect(abs(errors.kdGradientError.sum - direct.kdGradient) < 1e-9)
         #expect(abs(errors.distAngle.sum - direct.angle) < 1e-9)
@@ -284,13 +285,21 @@ private struct DirectRowErrors {
 
   init(
     _ row: [Double], _ rebuilt: [Double], order: [Int32], _ index: Int, _ k: Int, label: Int,
-    _ temperature: Double
+    _ temperature: Double, ratio: Double
   ) {
     func softmax(_ z: [Double]) -> [Double] {
       let total = logSumExp(z, temperature)
       return z.map { exp($0 / temperature - total) }
     }
-    let (p, q) = (softmax(row), softmax(rebuilt))
+    let p = softmax(row)
+    var q = softmax(rebuilt)
+    let places = (index * row.count..<(index + 1) * row.count).map { Int(order[$0]) }
+    if k < row.count {
+      let head = places[..<k].reduce(0) { $0 + q[$1] }
+      let tail = places[k...].reduce(0) { $0 + q[$1] }
+      for id in places[..<k] { q[id] *= 1 / (1 + exp(ratio)) / head }
+      for id in places[k...] { q[id] *= 1 / (1 + exp(-ratio)) / tail }
+    }
     let even = 1 / Double(row.count)
     totalVariation = zip(p, q).reduce(0) { $0 + abs($1.0 - $1.1) } / 2
     kdGradient = temperature * zip(p, q).reduce(0) { $0 + pow($1.0 - $1.1, 2) }.squareRoot()

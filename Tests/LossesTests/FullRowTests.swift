@@ -1,3 +1,4 @@
+import Foundation
 import Losses
 import TestSupport
 import Testing
@@ -14,12 +15,12 @@ import Testing
   ) -> TeacherBatch {
     var generator = SeededGenerator(seed: 5)
     var rows = TeacherBatch.fullRows(of: records)
-    rows.takeRows(of: records, ordered: ordered) { gaps in
+    rows.takeRows(of: records, ordered: ordered) { values in
       var place = 0
       for (row, logits) in step.teacherRows.enumerated() {
         for logit in logits {
-          gaps[place] =
-            Float(Double(records.largestLogits[row]) - Double(logit))
+          values[place] =
+            -Float(Double(records.largestLogits[row]) - Double(logit))
             + Float(noise * generator.normal())
           place += 1
         }
@@ -116,7 +117,39 @@ import Testing
         configuration, step.student, labels: step.labels, teacher: rows)
       let other = try KernelRunner.run(
         configuration, step.student, labels: step.labels, teacher: exact)
-      #expect(own.loss == other.loss && own.gradient == other.gradient, "\(term), \(step.shape)")
+      // The stored tail ratio is a rounded number.
+      let largest = other.gradient.joined().map { abs($0) }.max()!
+      let same = zip(own.gradient.joined(), other.gradient.joined()).allSatisfy {
+        abs($0 - $1) <= 4e-6 * max(largest, 1)
+      }
+      #expect(same, "\(term), \(step.shape)")
+      #expect(
+        abs(own.loss - other.loss) <= 4e-6 * max(1, abs(other.loss)), "\(term), \(step.shape)")
+    }
+  }
+
+  @Test(arguments: 0..<20)
+  func `the stored tail mass stays whatever the rebuilt tail sums to`(seed: Int) throws {
+    let step = RandomStep(seed: 9400 + seed)
+    let (classes, k) = (step.teacher.classes, headSize(step, seed))
+    let records = records(step, k: k)
+    let rows = fullRows(step, of: records, ordered: false, noise: 1)
+    // KD's gradient is T (q - p) / B: summed over the head it shows the head's mass.
+    let even = step.student.map { $0.map { _ in 0.0 } }
+    for temperature in [1, 2, 4] as [Float] {
+      let result = try KernelRunner.run(
+        LossConfiguration([.kd(temperature: temperature)]), even, labels: step.labels,
+        teacher: rows)
+      for b in 0..<rows.count {
+        let ratio = records.logTailRatio(row: b, temperature: temperature)
+        let head = records.classIDs[b * k..<(b + 1) * k].reduce(0.0) {
+          $0 + result.gradient[b][Int($1)]
+        }
+        let mass =
+          Double(k) / Double(classes) - head * Double(rows.count) / Double(temperature)
+        #expect(abs(mass - 1 / (1 + exp(ratio))) < 1e-5, "\(step.shape), T \(temperature)")
+      }
+      #expect(result.loss >= -1e-6, "\(step.shape)")
     }
   }
 
