@@ -88,7 +88,7 @@ let package = Package(
     .executableTarget(
       name: "benchmarks",
       dependencies: [
-        "Arrays", "Basics", "BLAS", "Losses", "Pipelines",
+        "Arrays", "Basics", "BLAS", "LogitCache", "Losses", "Pipelines",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),

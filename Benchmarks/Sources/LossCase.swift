@@ -122,7 +122,7 @@ struct LossCase {
 }
 
 /// A number from the standard normal distribution (Box and Muller).
-private func normal(_ generator: inout SplitMix64) -> Float {
+func normal(_ generator: inout SplitMix64) -> Float {
   let u = Double.random(in: Double.leastNonzeroMagnitude...1, using: &generator)
   let v = Double.random(in: 0..<1, using: &generator)
   return Float((-2 * log(u)).squareRoot() * cos(2 * .pi * v))

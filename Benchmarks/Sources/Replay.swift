@@ -1,44 +1,79 @@
 import Basics
 import Foundation
-import Pipelines
+import LogitCache
+import Losses
 
-/// Seconds per epoch of the same student from the same views: a loss from the cache against
-/// cross-entropy alone.
+/// What `replay` measures, and how long.
+struct ReplaySettings {
+  /// Records of a cache.
+  var records: Int
+  /// Records of the passes in which each one costs us a whole block.
+  var lone: Int
+  /// Seconds of trying, for each side and order and round.
+  var seconds: Double
+  var rounds = 2
+  let seed: UInt64 = 1
+}
+
+private let shapes = [(1000, 10), (1000, 20), (1000, 100), (10, 10)]
+
+/// Records read in a second from a cache, beside readers of one record at a time, on the same records
+/// in the same order: in Python as training code has them, and in Swift.
 ///
-/// Rounds alternate, the fastest epoch of each counts.
-func replayBenchmark() throws -> [BenchmarkRow] {
+/// That both sides read the same records is checked before anything is timed.
+func replayBenchmark(
+  _ settings: ReplaySettings, python: String, into report: inout BenchmarkReport
+) throws {
   let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())"
   defer { try? FileManager.default.removeItem(atPath: folder) }
   try Files.makeFolder(folder)
-  let cache = folder + "/cache"
-  let data = "fashion-mnist/train[0:20000]"
-  _ = try precompute(
-    PrecomputeJob(
-      data: data, teacher: "Examples/fashion-mnist/teacher.yaml",
-      recipe: "Examples/fashion-mnist/crop-flip.recipe.yaml", views: 2, seed: 1, k: nil,
-      cache: cache, threads: ProcessInfo.processInfo.activeProcessorCount, commitSeconds: 5))
+  let peer = try PythonPeer(python: python, script: "records.py")
+  report.setup = [
+    "peers": peer.version,
+    "records": "\(settings.records) of synthetic rows (rank 64 and noise, mean largest "
+      + "probability 0.7, for C = 10: 0.9), one view; file system cache warm",
+    "peer file": "uint16 id + float16 value in fixed records, Python: seek, read, parse",
+    "peer lmdb": "the same record under a key of its own, Python",
+    "peer pread": "the same file from Swift: one pread each, converted to 32 bits",
+    "limit": "a copy of the bytes that we decode into",
+    "sequential": "blocks in order into a batch of a block; peers: samples in order",
+    "shuffled": "as training does, shuffled blocks and rows in batches of 256",
+    "kept": "the same with all decoded blocks kept from the epoch before",
+    "lone": "\(settings.lone) samples drawn at random, one block held: each costs a block",
+    "lone, kept": "\(settings.records) samples drawn at random, all blocks held",
+    "threads": "1 on each side",
+    "time": "least of \(settings.rounds) rounds of \(settings.seconds) s, the sides in turn",
+    "seed": "\(settings.seed)",
+  ]
+  let start = CPUTime.now
+  for (classes, k) in shapes {
+    let place = "\(folder)/\(classes)-\(k)"
+    try Files.makeFolder(place)
+    let inputs = try ReplayCase(classes: classes, k: k, settings, peer: peer, folder: place)
+    report.rows += try inputs.measure()
+    try FileManager.default.removeItem(atPath: place)
+  }
+  report.setup?["busy"] = start.busyCores
+  report.targets = targets(report.rows)
+}
 
-  let losses = ["ce", "kd@4", "pld", "dist@4", "mse"]
-  var fastest = [String: Double]()
-  for round in 0..<3 {
-    for loss in losses {
-      var plan = try TrainingPlan(yamlAt: "Examples/fashion-mnist/student.training.yaml")
-      plan.data = data
-      plan.test = nil
-      plan.cache = cache
-      plan.loss = loss
-      plan.epochs = 2
-      let options = TrainingOptions(
-        folder: "\(folder)/\(round)-\(loss)", checkedViews: .blocks(0), acceptsError: false,
-        threads: 1, log: { _ in })
-      for epoch in try train(plan, options) {
-        fastest[loss] = min(fastest[loss] ?? .infinity, epoch.seconds)
-      }
+/// What reading was built to reach.
+private func targets(_ all: [BenchmarkRow]) -> [BenchmarkTarget] {
+  func rows(_ k: Int, _ access: ReplayAccess) -> [BenchmarkRow] {
+    all.filter { $0.case.hasPrefix(replayCaseName(classes: 1000, k: k, access)) }
+  }
+  let speeds = [(10, 5000.0), (20, 2000), (100, 300)].map { k, least in
+    BenchmarkTarget(
+      name: "k=\(k): decoded in a second, thousands", bound: least, isUpper: false,
+      measured: rows(k, .sequential).first?.ours ?? .nan)
+  }
+  let ratios = [10, 20, 100].flatMap { k in
+    [ReplayAccess.sequential, .shuffled].map { access in
+      BenchmarkTarget(
+        name: "k=\(k) \(access.rawValue): times faster than the faster Python peer", bound: 1,
+        isUpper: false,
+        measured: rows(k, access).prefix(2).map(\.ratio).min() ?? .nan)
     }
   }
-  let peer = fastest["ce"] ?? .nan
-  return losses.dropFirst().map {
-    .lessIsBetter(
-      "\($0) from the cache against ce", ours: fastest[$0] ?? .nan, peer: peer, unit: "s/epoch")
-  }
+  return speeds + ratios
 }

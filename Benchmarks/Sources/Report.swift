@@ -8,7 +8,7 @@ struct BenchmarkRow: Encodable {
   var peer: Double
   var ratio: Double
   var unit: String
-  /// What work that cannot be left out takes on this machine, in `unit`, and how many times that
+  /// What work that cannot be left out takes on this machine, in `unit`, and how many times its time
   /// ours takes.
   var limit: Double?
   var timesLimit: Double?
@@ -20,12 +20,21 @@ struct BenchmarkRow: Encodable {
   {
     BenchmarkRow(case: name, ours: ours, peer: peer, ratio: peer / ours, unit: unit)
   }
+
+  /// A row where more is better: records in a second; `limit` is the most that could be.
+  static func moreIsBetter(
+    _ name: String, ours: Double, peer: Double, unit: String, limit: Double
+  ) -> BenchmarkRow {
+    BenchmarkRow(
+      case: name, ours: ours, peer: peer, ratio: ours / peer, unit: unit, limit: limit,
+      timesLimit: limit / ours)
+  }
 }
 
 extension BenchmarkRow {
   /// The row as aligned text.
   var text: String {
-    let name = `case`.padding(toLength: max(`case`.count, 32), withPad: " ", startingAt: 0)
+    let name = `case`.padding(toLength: max(`case`.count, 44), withPad: " ", startingAt: 0)
     var text =
       name + String(format: " ours %9.4f  peer %9.4f %@  ratio %7.3f", ours, peer, unit, ratio)
     if let timesLimit { text += String(format: "  %6.2f x limit", timesLimit) }
@@ -93,6 +102,8 @@ struct BenchmarkReport: Encodable {
   var setup: [String: String]?
   var rows: [BenchmarkRow] = []
   var targets: [BenchmarkTarget]?
+  /// Of `rate`, per k.
+  var rates: [RateResult]?
 
   /// The rows as aligned text.
   var table: String {
@@ -103,6 +114,7 @@ struct BenchmarkReport: Encodable {
       text += "  \(key): \(value)\n"
     }
     for row in rows { text += "  \(row.text)\n" }
+    for rate in rates ?? [] { text += "  \(rate.text)\n" }
     for target in targets ?? [] { text += "  target \(target.text)\n" }
     return text
   }

@@ -7,8 +7,11 @@ struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure ours beside its peer in one run.")
 
-  @Argument(help: "What to measure: losses, replay.")
+  @Argument(help: "What to measure: losses, rate, replay, training.")
   var name: String
+
+  @Argument(help: "The teacher whose rows 'rate' measures: ocr, ocrwide, soft1000.")
+  var teacher = "ocr"
 
   @Option(help: "The commit to print in the result.")
   var commit = "unknown"
@@ -16,8 +19,29 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "The compiler flags to print in the result.")
   var flags = "unknown"
 
-  @Option(help: "A Python interpreter with PyTorch, the peer of the losses.")
+  @Option(help: "A Python interpreter with what the peers in Benchmarks/Peers import.")
   var python = ".venv-bench/bin/python"
+
+  @Option(help: "The folder of the teacher's rows.")
+  var rows = ".venv-bench/rows"
+
+  @Option(help: "The classes kept of a record, for 'rate', separated by commas.")
+  var heads = "5,10,20,50,100"
+
+  @Option(help: "Use only so many samples of the rows.")
+  var samples: Int?
+
+  @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
+  var batches: Int?
+
+  @Option(help: "replay: the records of each cache.")
+  var records = 131_072
+
+  @Option(help: "replay: how many records are read alone, at random.")
+  var lone = 500
+
+  @Option(help: "replay: seconds of trying for each side, order and round.")
+  var seconds = 0.5
 
   @Option(help: "Keep the result as Benchmarks/runs/NAME.json.")
   var save: String?
@@ -29,9 +53,15 @@ struct BenchmarkCommand: ParsableCommand {
     var report = BenchmarkReport(bench: name, machine: .current(commit: commit, flags: flags))
     switch name {
     case "losses": try lossesBenchmark(python: python, into: &report)
-    case "replay": report.rows = try replayBenchmark()
+    case "rate": try rateBenchmark(try rateSettings(), into: &report)
+    case "replay":
+      try replayBenchmark(
+        ReplaySettings(records: records, lone: lone, seconds: seconds), python: python,
+        into: &report)
+    case "training": report.rows = try trainingBenchmark()
     default:
-      throw ValidationError("there is no benchmark '\(name)'; choose losses or replay")
+      throw ValidationError(
+        "there is no benchmark '\(name)'; choose losses, rate, replay or training")
     }
     FileHandle.standardError.write(Data(report.table.utf8))
     if json { print(try canonicalJSON(report)) }
@@ -39,6 +69,15 @@ struct BenchmarkCommand: ParsableCommand {
       try Files.writeAtomically(
         try canonicalJSON(report) + "\n", to: "Benchmarks/runs/\(save).json")
     }
+  }
+
+  private func rateSettings() throws -> RateSettings {
+    let numbers = heads.split(separator: ",").map { Int($0) ?? 0 }
+    guard !numbers.isEmpty, numbers.allSatisfy({ $0 > 0 }) else {
+      throw ValidationError("--heads is '\(heads)'; write numbers such as 5,10,20")
+    }
+    return RateSettings(
+      folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches)
   }
 }
 

@@ -47,6 +47,13 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Train although the cache cannot serve the loss exactly.")
   var acceptError = false
 
+  @Option(
+    help: """
+      Megabytes of decoded records kept in memory for later epochs; more is only faster, records \
+      that do not fit are decoded again.
+      """)
+  var decodedMemory = TrainingOptions.defaultDecodedBytes >> 20
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "At the end, print the metrics of every epoch as JSON lines on standard output.")
@@ -59,6 +66,9 @@ struct TrainCommand: ParsableCommand {
     guard seed.map({ $0 >= 0 }) ?? true else {
       throw ValidationError("--seed must not be negative")
     }
+    guard (0...1 << 24).contains(decodedMemory) else {
+      throw ValidationError("--decoded-memory must be in 0...16777216 megabytes")
+    }
     guard viewCheck != nil else {
       throw ValidationError("--check-views takes a number of blocks or 'all', not '\(checkViews)'")
     }
@@ -70,7 +80,7 @@ struct TrainCommand: ParsableCommand {
       plan(),
       TrainingOptions(
         folder: out, checkedViews: viewCheck ?? .all, acceptsError: acceptError,
-        threads: threads.threads, log: printToStandardError))
+        threads: threads.threads, decodedBytes: decodedMemory << 20, log: printToStandardError))
     if json { for line in metrics { print(try canonicalJSON(line)) } }
   }
 

@@ -2,61 +2,83 @@ import Basics
 
 /// Codec 1: turns integer columns into a block's canonical bytes and back.
 ///
-/// Gaps are stored as differences between ranks; the tail at the first temperature relative to the
-/// last gap, at others relative to the temperature before; everything else as it is.
+/// Ids as digits in learned orders (`IDTransform`), gaps as differences between ranks, tails as differences from
+/// what the gaps foretell (`TailModel`); every list in the smallest of a few forms. Keeps its working memory.
 struct BlockCodec {
   let manifest: Manifest
-  private let planes: [UInt8]
+  private let places: [PlanePlace]
+  private let idGroups: [Range<Int>]
+  private let gapGroups: [Range<Int>]
+  private var ids: IDTransform
+  private var tails: TailModel
   private var scratch: [UInt32] = []
 
-  init(_ manifest: Manifest) {
+  init(_ manifest: Manifest, _ calibration: Calibration) {
     self.manifest = manifest
-    let tails = manifest.encoding.tailTemperatures.indices.map {
-      PlaneID.firstTail + UInt8($0)
+    let encoding = manifest.encoding
+    ids = IDTransform(calibration.orders)
+    tails = TailModel(encoding, calibration.tails)
+    idGroups = ColumnGroups.ranges(encoding.k)
+    gapGroups = ColumnGroups.ranges(encoding.k - 1)
+    func groups(_ plane: UInt8, _ count: Int) -> [PlanePlace] {
+      (0..<count).map { PlanePlace(plane: plane, group: UInt8($0)) }
     }
-    planes =
-      [
-        PlaneID.ids, PlaneID.gaps, PlaneID.largest, PlaneID.labelRanks, PlaneID.labelIDs,
-        PlaneID.labelGaps,
-      ] + (manifest.encoding.featureWidth == nil ? [] : [PlaneID.featureNorms]) + tails
+    places =
+      groups(PlaneID.ids, idGroups.count) + groups(PlaneID.gaps, gapGroups.count)
+      + [PlaneID.largest, PlaneID.labelRanks, PlaneID.labelGaps].map { PlanePlace(plane: $0) }
+      + (encoding.featureWidth == nil ? [] : [PlanePlace(plane: PlaneID.featureNorms)])
+      + encoding.tailTemperatures.indices.map { PlanePlace(plane: PlaneID.firstTail + UInt8($0)) }
   }
 
   private var encoding: Encoding { manifest.encoding }
-  private var idWidth: Int { PlaneForm.width(for: UInt32(encoding.classes - 1)) }
 
   /// The canonical bytes of a block, and their pieces: (plane, length) in order.
-  func encode(
+  mutating func encode(
     _ columns: RecordColumns, _ header: BlockHeader
   ) -> (bytes: [UInt8], pieces: [(plane: UInt8, length: Int)]) {
     var writer = PlaneWriter()
-    writer.appendSplit(PlaneID.ids, columns.ids, width: idWidth)
-    writer.appendEscaped(PlaneID.gaps, gapDeltas(columns))
-    appendSigned(PlaneID.largest, columns.largest, to: &writer)
-    writer.appendEscaped(PlaneID.labelRanks, columns.labelRanks)
-    let outside = (0..<columns.rows).filter { columns.labelRanks[$0] >= UInt32(encoding.k) }
-    writer.appendSplit(PlaneID.labelIDs, outside.map { columns.labels[$0] }, width: idWidth)
-    let last = (encoding.k - 1) * columns.rows
-    writer.appendEscaped(
+    let rows = columns.rows
+    let digits = ids.encode(columns.ids, labels: columns.labels, k: encoding.k)
+    append(digits, PlaneID.ids, idGroups, rows, to: &writer)
+    append(gapDeltas(columns), PlaneID.gaps, gapGroups, rows, to: &writer)
+    writer.appendFromSmallest(PlaneID.largest, columns.largest)
+    let k = UInt32(encoding.k)
+    let outside = (0..<rows).filter { columns.labelRanks[$0] >= k }
+    // 0 for a label that the head has: its rank is then known.
+    writer.append(PlaneID.labelRanks, columns.labelRanks.map { $0 < k ? 0 : $0 - k + 1 })
+    let last = (encoding.k - 1) * rows
+    writer.append(
       PlaneID.labelGaps, outside.map { columns.labelLevels[$0] - columns.levels[last + $0] })
     if columns.hasFeatureNorms {
-      writer.appendSplit(PlaneID.featureNorms, columns.featureNorms, width: 2)
+      writer.appendFromSmallest(
+        PlaneID.featureNorms, columns.featureNorms.map { Int32(bitPattern: $0) })
+    }
+    scratch.setCount(columns.temperatures * rows, filler: 0)
+    tails.predict(columns) { index, row, prediction in
+      let ratio = columns.tails[index * rows + row]
+      scratch[index * rows + row] = zigzag(ratio &- prediction)
+      return ratio
     }
     for index in 0..<columns.temperatures {
-      let residuals = (0..<columns.rows).map { row in
-        columns.tails[index * columns.rows + row] - predictedTail(columns, index, row)
-      }
-      appendSigned(PlaneID.firstTail + UInt8(index), residuals, to: &writer)
+      writer.append(
+        PlaneID.firstTail + UInt8(index), Array(scratch[index * rows..<(index + 1) * rows]))
     }
     var head = ByteWriter()
-    header.append(to: &head, encoding, planes: planes.count)
+    header.append(to: &head, encoding, planes: places.count)
     head.append(writer.directory.bytes)
     return (head.bytes + writer.bytes, [(PlaneID.header, head.bytes.count)] + writer.pieces)
   }
 
-  private func appendSigned(_ plane: UInt8, _ values: [Int32], to writer: inout PlaneWriter) {
-    let mapped = values.map(zigzag)
-    let width = PlaneForm.width(for: mapped.max() ?? 0)
-    writer.appendSplit(plane, mapped, width: width)
+  private func append(
+    _ values: [UInt32], _ plane: UInt8, _ groups: [Range<Int>], _ rows: Int,
+    to writer: inout PlaneWriter
+  ) {
+    values.withUnsafeBufferPointer { values in
+      for (index, ranks) in groups.enumerated() {
+        let part = values[ranks.lowerBound * rows..<ranks.upperBound * rows]
+        writer.append(plane, group: index, UnsafeBufferPointer(rebasing: part))
+      }
+    }
   }
 
   /// Differences to the previous rank; rank 0 has none, its gap is 0.
@@ -67,104 +89,98 @@ struct BlockCodec {
     }
   }
 
-  /// What a tail ratio is expected to be: at the first temperature, as if the tail's mass were that
-  /// of the last head class; at others, shifted from the temperature before by the same rule.
-  @inline(__always)
-  private func predictedTail(_ columns: RecordColumns, _ index: Int, _ row: Int) -> Int32 {
-    let gap = Int64(columns.levels[(encoding.k - 1) * columns.rows + row])
-    let own = lastGap(gap, encoding.temperatures[index])
-    if index == 0 { return Int32(truncatingIfNeeded: -own) }
-    let before = lastGap(gap, encoding.temperatures[index - 1])
-    let previous = Int64(columns.tails[(index - 1) * columns.rows + row])
-    return Int32(truncatingIfNeeded: previous + before - own)
-  }
-
-  /// The last head class's gap at a temperature, in tail steps, rounded down.
-  @inline(__always)
-  private func lastGap(_ gap: Int64, _ temperature: Temperature) -> Int64 {
-    gap * Int64(encoding.tailStepsPerNat * temperature.denominator)
-      / Int64(encoding.stepsPerNat * temperature.numerator)
-  }
-
   /// Reads canonical bytes into columns, checking everything a reader relies on.
   ///
+  /// - Parameter labels: the labels of the block's samples, below C.
   /// - Throws: `Problem(.corrupt)` whose message continues "the block is damaged: ".
   mutating func decode(
-    _ bytes: RawSpan, as key: BlockKey, into columns: inout RecordColumns
+    _ bytes: RawSpan, as key: BlockKey, labels: [UInt32], into columns: inout RecordColumns
   ) throws -> BlockHeader {
     var reader = ByteReader(bytes)
     let header = try BlockHeader.read(
-      from: &reader, expecting: key, manifest, planes: planes.count)
-    let entries = try PlaneEntry.readDirectory(from: &reader, expecting: planes)
+      from: &reader, expecting: key, manifest, planes: places.count)
+    precondition(labels.count == header.rows, "\(labels.count) labels for \(header.rows) rows")
+    let entries = try PlaneEntry.readDirectory(from: &reader, expecting: places)
     let total = entries.reduce(reader.offset) { $0 + $1.length }
     guard total == bytes.byteCount else {
       throw Problem(.corrupt, "its planes take \(total) bytes, it has \(bytes.byteCount)")
     }
     columns.resize(to: header.rows)
+    columns.labels = labels
     let start = reader.offset
     try bytes.withUnsafeBytes { all in
-      try decodePlanes(entries, UnsafeRawBufferPointer(rebasing: all[start...]), into: &columns)
+      var planes = PlaneCursor(
+        entries, UnsafeRawBufferPointer(rebasing: all[start...]))
+      try decodePlanes(&planes, into: &columns)
     }
     return header
   }
 
   private mutating func decodePlanes(
-    _ entries: [PlaneEntry], _ bytes: UnsafeRawBufferPointer, into columns: inout RecordColumns
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
   ) throws {
-    var offset = 0
-    func next(_ index: Int) -> UnsafeRawBufferPointer {
-      defer { offset += entries[index].length }
-      return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + entries[index].length])
-    }
-    try demandWidth(entries[0])
-    try entries[0].decode(next(0), into: &columns.ids)
-    try demand(columns.ids.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a class id")
-    try decodeGaps(entries[1], next(1), into: &columns)
-    try decodeSigned(entries[2], next(2), into: &columns.largest, at: 0, rows: columns.rows)
-    try demandEscaped(entries[3])
-    try entries[3].decode(next(3), into: &columns.labelRanks)
-    try decodeLabels(entries[4], next(4), entries[5], next(5), into: &columns)
-    if columns.hasFeatureNorms { try decodeNorms(entries[6], next(6), into: &columns) }
-    for index in 0..<columns.temperatures {
-      let start = index * columns.rows
-      let entry = entries.count - columns.temperatures + index
-      try decodeSigned(
-        entries[entry], next(entry), into: &columns.tails, at: start, rows: columns.rows)
-      for row in 0..<columns.rows {
-        let sum = Int64(columns.tails[start + row]) + Int64(predictedTail(columns, index, row))
-        columns.tails[start + row] = Int32(truncatingIfNeeded: sum)
-        try demand(sum.magnitude <= UInt64(Limits.signed), "a tail ratio")
+    try decodeIDs(&planes, into: &columns)
+    try decodeGaps(&planes, into: &columns)
+    try decodeFromSmallest(&planes, columns.rows, Limits.signed) { columns.largest[$0] = $1 }
+    try decodeLabels(&planes, into: &columns)
+    if columns.hasFeatureNorms {
+      try decodeFromSmallest(&planes, columns.rows, Limits.signed) {
+        columns.featureNorms[$0] = UInt32(bitPattern: $1)
       }
+      try demand(
+        columns.featureNorms.allSatisfyFast { $0 == 0 || FeatureNorm.codes.contains($0) },
+        "a feature norm")
     }
+    try decodeTails(&planes, into: &columns)
   }
 
   private func demand(_ fine: Bool, _ what: String) throws {
     if !fine { throw Problem(.corrupt, "\(what) is out of range") }
   }
 
-  private func demandEscaped(_ entry: PlaneEntry) throws {
-    try demand(
-      entry.form == PlaneForm.escaped, "the form of plane \(PlaneID.name(entry.plane))")
+  /// Decodes the groups of a plane, one after the other, into `scratch`.
+  private mutating func decode(
+    _ planes: inout PlaneCursor, _ groups: [Range<Int>], _ rows: Int
+  ) throws {
+    scratch.setCount((groups.last?.upperBound ?? 0) * rows, filler: 0)
+    try scratch.withUnsafeMutableBufferPointer { values in
+      for ranks in groups {
+        let part = values[ranks.lowerBound * rows..<ranks.upperBound * rows]
+        try planes.decodeNext(into: UnsafeMutableBufferPointer(rebasing: part))
+      }
+    }
   }
 
-  private func demandWidth(_ entry: PlaneEntry) throws {
-    try demand(entry.form == PlaneForm.split(width: idWidth), "the width of class ids")
+  private mutating func decodeIDs(
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
+  ) throws {
+    let rows = columns.rows
+    try decode(&planes, idGroups, rows)
+    for rank in 0..<encoding.k {
+      let limit = UInt32(encoding.classes - rank)
+      let largest = scratch.withUnsafeBufferPointer { digits in
+        var largest: UInt32 = 0
+        for index in rank * rows..<(rank + 1) * rows { largest = max(largest, digits[index]) }
+        return largest
+      }
+      try demand(largest < limit, "a class")
+    }
+    ids.decode(scratch, labels: columns.labels, k: encoding.k, into: &columns.ids)
   }
 
   private mutating func decodeGaps(
-    _ entry: PlaneEntry, _ bytes: UnsafeRawBufferPointer, into columns: inout RecordColumns
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
   ) throws {
-    try demandEscaped(entry)
     let rows = columns.rows
-    scratch.setCount((columns.k - 1) * rows, filler: 0)
-    try entry.decode(bytes, into: &scratch)
+    try decode(&planes, gapGroups, rows)
     let wrapped = columns.levels.withUnsafeMutableBufferPointer { levels in
       scratch.withUnsafeBufferPointer { deltas in
         var wrapped = false
         for row in 0..<rows { levels[row] = 0 }
         for index in 0..<deltas.count {
           let level = levels[index] &+ deltas[index]
-          wrapped = wrapped || level > Limits.level || deltas[index] > Limits.level
+          let isWrong = level > Limits.level || deltas[index] > Limits.level
+          wrapped = wrapped || isWrong
           levels[index &+ rows] = level
         }
         return wrapped
@@ -173,63 +189,109 @@ struct BlockCodec {
     try demand(!wrapped, "a gap")
   }
 
-  private func decodeNorms(
-    _ entry: PlaneEntry, _ bytes: UnsafeRawBufferPointer, into columns: inout RecordColumns
+  private mutating func decodeFromSmallest(
+    _ planes: inout PlaneCursor, _ rows: Int, _ limit: Int32, _ store: (Int, Int32) -> Void
   ) throws {
-    try demand(entry.form == PlaneForm.split(width: 2), "the width of feature norms")
-    try entry.decode(bytes, into: &columns.featureNorms)
-    try demand(
-      columns.featureNorms.allSatisfyFast { $0 == 0 || FeatureNorm.codes.contains($0) },
-      "a feature norm")
-  }
-
-  private mutating func decodeSigned(
-    _ entry: PlaneEntry, _ bytes: UnsafeRawBufferPointer, into values: inout [Int32], at start: Int,
-    rows: Int
-  ) throws {
-    guard entry.form != PlaneForm.escaped else {
-      throw Problem(.corrupt, "plane \(PlaneID.name(entry.plane)) is escaped")
-    }
     scratch.setCount(rows, filler: 0)
-    try entry.decode(bytes, into: &scratch)
-    for row in 0..<rows { values[start + row] = unzigzag(scratch[row]) }
-    try demand(
-      values[start..<start + rows].allSatisfy { $0 >= -Limits.signed && $0 <= Limits.signed },
-      PlaneID.name(entry.plane))
+    let smallest = try scratch.withUnsafeMutableBufferPointer {
+      try planes.decodeNextFromSmallest(into: $0)
+    }
+    var fine = true
+    for row in 0..<rows {
+      let value = Int64(smallest) + Int64(scratch[row])
+      fine = fine && value.magnitude <= UInt64(limit)
+      store(row, Int32(truncatingIfNeeded: value))
+    }
+    try demand(fine, "a value")
   }
 
-  /// Labels inside the head are read from it; the others have planes of their own.
+  /// Labels inside the head have its rank and gap; the others have theirs stored.
   private mutating func decodeLabels(
-    _ idEntry: PlaneEntry, _ ids: UnsafeRawBufferPointer, _ gapEntry: PlaneEntry,
-    _ gaps: UnsafeRawBufferPointer, into columns: inout RecordColumns
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
   ) throws {
-    let k = UInt32(columns.k)
-    let rows = columns.rows
-    try demand(
-      columns.labelRanks.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a label rank")
+    let (rows, k) = (columns.rows, encoding.k)
+    scratch.setCount(rows, filler: 0)
+    try scratch.withUnsafeMutableBufferPointer { try planes.decodeNext(into: $0) }
+    columns.findLabels()
     var outside: [Int] = []
     for row in 0..<rows {
-      let rank = columns.labelRanks[row]
-      guard rank < k else {
-        outside.append(row)
-        continue
+      let isInside = columns.labelRanks[row] < UInt32(k)
+      guard isInside == (scratch[row] == 0) else {
+        throw Problem(.corrupt, "the head and the rank of a label contradict each other")
       }
-      columns.labels[row] = columns.ids[Int(rank) * rows + row]
-      columns.labelLevels[row] = columns.levels[Int(rank) * rows + row]
+      if isInside { continue }
+      try demand(scratch[row] <= UInt32(encoding.classes - k), "a label rank")
+      columns.labelRanks[row] = scratch[row] - 1 + UInt32(k)
+      outside.append(row)
     }
-    try demandWidth(idEntry)
     scratch.setCount(outside.count, filler: 0)
-    try idEntry.decode(ids, into: &scratch)
-    for (index, row) in outside.enumerated() { columns.labels[row] = scratch[index] }
-    try demand(scratch.allSatisfyFast { $0 < UInt32(encoding.classes) }, "a label")
-    try demandEscaped(gapEntry)
-    try gapEntry.decode(gaps, into: &scratch)
-    let last = (columns.k - 1) * rows
+    try scratch.withUnsafeMutableBufferPointer { try planes.decodeNext(into: $0) }
+    let last = (k - 1) * rows
     for (index, row) in outside.enumerated() {
       let level = UInt64(columns.levels[last + row]) + UInt64(scratch[index])
       try demand(level <= UInt64(Limits.level), "a label's gap")
       columns.labelLevels[row] = UInt32(level)
     }
+  }
+
+  private mutating func decodeTails(
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
+  ) throws {
+    let rows = columns.rows
+    scratch.setCount(columns.temperatures * rows, filler: 0)
+    try scratch.withUnsafeMutableBufferPointer { values in
+      for index in 0..<columns.temperatures {
+        let part = values[index * rows..<(index + 1) * rows]
+        try planes.decodeNext(into: UnsafeMutableBufferPointer(rebasing: part))
+      }
+    }
+    var ratios = columns.tails
+    columns.tails = []
+    var fine = true
+    tails.predict(columns) { index, row, prediction in
+      let ratio = prediction &+ unzigzag(scratch[index * rows + row])
+      fine = fine && ratio.magnitude <= Limits.signed.magnitude
+      ratios[index * rows + row] = ratio
+      return ratio
+    }
+    columns.tails = ratios
+    try demand(fine, "a tail ratio")
+  }
+}
+
+/// The planes of a block, taken one after the other.
+private struct PlaneCursor {
+  private let entries: [PlaneEntry]
+  private let bytes: UnsafeRawBufferPointer
+  private var entry = 0
+  private var offset = 0
+
+  /// - Precondition: the lengths of the entries sum to the bytes.
+  init(_ entries: [PlaneEntry], _ bytes: UnsafeRawBufferPointer) {
+    self.entries = entries
+    self.bytes = bytes
+  }
+
+  mutating func decodeNext(into values: UnsafeMutableBufferPointer<UInt32>) throws {
+    let length = entries[entry].length
+    try entries[entry].decode(
+      UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]), into: values)
+    offset += length
+    entry += 1
+  }
+
+  /// Integers that are stored as what they have more than the smallest, which is returned.
+  mutating func decodeNextFromSmallest(
+    into values: UnsafeMutableBufferPointer<UInt32>
+  ) throws -> Int32 {
+    let length = entries[entry].length
+    guard length >= 4 else { throw Problem(.corrupt, "a smallest value is cut off") }
+    let smallest = bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)
+    try entries[entry].decode(
+      UnsafeRawBufferPointer(rebasing: bytes[offset + 4..<offset + length]), into: values)
+    offset += length
+    entry += 1
+    return Int32(littleEndian: smallest)
   }
 }
 

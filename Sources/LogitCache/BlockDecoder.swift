@@ -12,9 +12,9 @@ final class BlockDecoder: @unchecked Sendable {
   private(set) var columns: RecordColumns
   private(set) var canonicalBytes: [UInt8] = []
 
-  init(_ manifest: Manifest) throws {
+  init(_ manifest: Manifest, _ calibration: Calibration) throws {
     encoding = manifest.encoding
-    codec = BlockCodec(manifest)
+    codec = BlockCodec(manifest, calibration)
     columns = RecordColumns(manifest.encoding)
     decompressor = try ZstdDecompressor()
   }
@@ -23,19 +23,23 @@ final class BlockDecoder: @unchecked Sendable {
   ///
   /// - Throws: `Problem(.corrupt)` naming the block.
   @discardableResult
-  func decode(_ value: RawSpan, as key: BlockKey) throws -> BlockHeader {
+  func decode(
+    _ value: RawSpan, as key: BlockKey, labels: [UInt32]
+  ) throws -> BlockHeader {
     do {
       try StoredBlock.unwrap(value, encoding, with: decompressor, into: &canonicalBytes)
       let canonical = canonicalBytes
-      return try codec.decode(canonical.span.bytes, as: key, into: &columns)
+      return try codec.decode(canonical.span.bytes, as: key, labels: labels, into: &columns)
     } catch let problem as Problem {
       throw Problem(problem.kind, "\(key) is damaged: \(problem.message)")
     }
   }
 
   /// Decodes a stored value into a batch of this cache's shape.
-  func decode(_ value: RawSpan, as key: BlockKey, into batch: inout TeacherBatch) throws {
-    try decode(value, as: key)
+  func decode(
+    _ value: RawSpan, as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
+  ) throws {
+    try decode(value, as: key, labels: labels)
     columns.write(to: &batch, encoding)
   }
 

@@ -23,10 +23,21 @@ public struct EncodedBlock: Sendable {
   let classSums: [UInt32: ClassSum]
 }
 
+/// A block that waits for a calibration: what a cache keeps of the teacher's rows, as integers.
+public struct MeasuredBlock: Sendable {
+  let header: BlockHeader
+  let columns: RecordColumns
+  /// The records' measured errors.
+  public let certificate: Certificate
+  let classSums: [UInt32: ClassSum]
+  /// First classes of each row, best first [rows, `Calibration.depth`]; empty unless for calibration.
+  let firstClasses: [UInt32]
+}
+
 /// How large one plane of a block, or of a cache, is.
 public struct PlaneSize: Equatable, Sendable {
-  /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelIDs", "labelGaps",
-  /// "featureNorms", "tail0" (at the first planned temperature), "tail1", ...
+  /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelGaps", "featureNorms",
+  /// "tail0" (at the first planned temperature), "tail1", ...
   public var name: String { PlaneID.name(id) }
   /// Bytes before compression.
   public internal(set) var canonicalBytes: Int
@@ -41,19 +52,21 @@ public struct PlaneSize: Equatable, Sendable {
 /// Keeps its working memory between blocks; use one encoder per thread.
 public final class BlockEncoder {
   private let manifest: Manifest
-  private let codec: BlockCodec
+  private var codec: BlockCodec
   private let compressor: ZstdCompressor
   private var columns: RecordColumns
   private var selection: HeadSelection
+  private var firstClasses: [UInt32] = []
   private var meter: RowMeter
 
   /// An encoder for blocks of one cache.
   ///
+  /// - Parameter calibration: what the manifest names; nothing learned when left out.
   /// - Throws: `Problem(.configuration)` when the manifest is out of range.
-  public init(manifest: Manifest) throws {
+  public init(manifest: Manifest, calibration: Calibration? = nil) throws {
     try manifest.validate()
     self.manifest = manifest
-    codec = BlockCodec(manifest)
+    codec = BlockCodec(manifest, calibration ?? .plain(manifest.encoding))
     compressor = try ZstdCompressor(level: manifest.encoding.zstdLevel)
     columns = RecordColumns(manifest.encoding)
     selection = HeadSelection(k: manifest.encoding.k)
@@ -77,6 +90,22 @@ public final class BlockEncoder {
     logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
     viewDigest: Digest, features: Span<Float> = Span()
   ) throws -> EncodedBlock {
+    try pack(
+      measure(
+        logits: logits, labels: labels, view: view, block: block, firstSample: firstSample,
+        viewDigest: viewDigest, features: features))
+  }
+
+  /// The first half of `encode`: takes what a cache keeps from the rows, and measures it.
+  ///
+  /// - Parameter forCalibration: keep what `Calibration.learn` needs too.
+  public func measure(
+    logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
+    viewDigest: Digest, features: Span<Float> = Span(), forCalibration: Bool = false
+  ) throws -> MeasuredBlock {
+    let depth = forCalibration ? Calibration.depth(manifest.encoding) : manifest.encoding.k
+    if selection.ids.count != depth { selection = HeadSelection(k: depth) }
+    firstClasses.removeAll(keepingCapacity: true)
     let key = BlockKey(view: view, block: block)
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
@@ -94,12 +123,15 @@ public final class BlockEncoder {
         let values = UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes])
         try check(values, label: labels[row], sample: firstSample + row, view: view)
         encode(values, label: Int(labels[row]), row: row, into: &certificate)
+        if forCalibration { firstClasses += selection.ids }
       }
     }
     let sums = try encode(features: features, labels: labels, firstSample, view)
     let header = BlockHeader(
       key: key, firstSample: firstSample, rows: labels.count, viewDigest: viewDigest)
-    return try pack(header, certificate, sums)
+    return MeasuredBlock(
+      header: header, columns: columns, certificate: certificate, classSums: sums,
+      firstClasses: firstClasses)
   }
 
   /// Fills the column of norms; returns the features' sums by class.
@@ -177,7 +209,9 @@ public final class BlockEncoder {
     let record = RowMeter.Record(
       storedLargest: quantiser.storedLargest, labelGap: largest - Double(values[label]),
       labelInHead: labelInHead)
-    meter.load(values, head: selection.ids) { columns.levels[$0 * columns.rows + row] }
+    meter.load(values, head: selection.ids.prefix(encoding.k)) {
+      columns.levels[$0 * columns.rows + row]
+    }
     for index in encoding.temperatures.indices {
       let ratio = meter.measure(
         record, at: encoding.temperatures[index].value,
@@ -186,20 +220,20 @@ public final class BlockEncoder {
     }
     meter.measureEnergy(record, into: &certificate.mseMissingEnergy)
     certificate.topOneAgreements += meter.headIsLargest ? 1 : 0
-    certificate.orderAgreements += meter.isOrdered(selection.ids) ? 1 : 0
+    certificate.orderAgreements += meter.isOrdered(selection.ids.prefix(encoding.k)) ? 1 : 0
   }
 
-  private func pack(
-    _ header: BlockHeader, _ certificate: Certificate, _ sums: [UInt32: ClassSum]
-  ) throws -> EncodedBlock {
-    let (bytes, pieces) = codec.encode(columns, header)
+  /// The second half of `encode`: writes a measured block with this encoder's calibration.
+  public func pack(_ block: MeasuredBlock) throws -> EncodedBlock {
+    let header = block.header
+    let (bytes, pieces) = codec.encode(block.columns, header)
     let frame = try compressor.compress(bytes, pieces: pieces.map(\.length))
     return EncodedBlock(
       key: header.key, rows: header.rows, canonicalBytes: bytes, digest: Digest(of: bytes),
       viewDigest: header.viewDigest,
       storedValue: StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count),
-      planes: planeSizes(pieces, frame.pieceSizes), certificate: certificate,
-      classSums: sums)
+      planes: planeSizes(pieces, frame.pieceSizes), certificate: block.certificate,
+      classSums: block.classSums)
   }
 
   /// Sums the pieces of each plane, keeping the order of the planes.
@@ -224,6 +258,7 @@ struct Quantiser {
   let largest: Int32
   /// The largest logit as stored, in nats.
   let storedLargest: Double
+  private let exactLargest: Double
   private let stepsPerNat: Double
 
   init(_ encoding: Encoding, largest: Float) {
@@ -231,15 +266,13 @@ struct Quantiser {
     let rounded = (Double(largest) * steps).rounded(.toNearestOrEven)
     self.largest = Int32(rounded)
     storedLargest = rounded / steps
+    exactLargest = Double(largest)
     stepsPerNat = Double(encoding.stepsPerNat)
   }
 
-  /// The gap of a logit to the stored largest logit, so that it comes back within half a step.
-  ///
-  /// Rounding moves the largest logit, and gaps of its near ties, below 0: those are 0.
+  /// The gap of a logit to the largest one, both before rounding.
   @inline(__always)
   func level(of logit: Float) -> UInt32 {
-    let steps = ((storedLargest - Double(logit)) * stepsPerNat).rounded(.toNearestOrEven)
-    return UInt32(max(0, steps))
+    UInt32(((exactLargest - Double(logit)) * stepsPerNat).rounded(.toNearestOrEven))
   }
 }

@@ -5,7 +5,8 @@ struct BlockHeader: Equatable {
   static let magic: UInt32 = 0x4243_474C  // "LGCB" in file order
   static let size = 72
   static let entrySize = 8
-  static let largestDirectory = entrySize * (6 + Limits.temperatures)
+  /// At most 25 groups of ids and as many of gaps, as 2^24 classes have.
+  static let largestDirectory = entrySize * (2 * 25 + 4 + Limits.temperatures)
 
   var key: BlockKey
   var firstSample: Int

@@ -99,16 +99,22 @@ enum MetaTable {
     }
   }
 
-  /// The calibration blob, checked against the manifest's digest.
-  static func checkCalibration(
+  /// The calibration, checked against the manifest's digest.
+  static func readCalibration(
     _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
-  ) throws {
+  ) throws -> Calibration {
     let meta = environment.table("meta")
     guard let value = try transaction.value(forKey: calibration, in: meta) else {
       throw Problem(.corrupt, "\(environment.path): the calibration is missing")
     }
-    guard Digest(of: try bytes(of: value)) == manifest.calibration else {
+    let bytes = try bytes(of: value)
+    guard Digest(of: bytes) == manifest.calibration else {
       throw Problem(.corrupt, "\(environment.path): the calibration is not the manifest's")
+    }
+    do {
+      return try Calibration(bytes, manifest.encoding)
+    } catch let problem as Problem {
+      throw Problem(problem.kind, "\(environment.path): \(problem.message)")
     }
   }
 

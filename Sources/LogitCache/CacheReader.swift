@@ -10,6 +10,8 @@ public final class CacheReader: Sendable {
   public let path: String
   /// What the cache is.
   public let manifest: Manifest
+  /// What the cache learned before its first block.
+  public let calibration: Calibration
   /// Digest of everything that decides the records.
   public let fingerprint: Digest
   /// The identity of the content; `nil` unless the cache is sealed.
@@ -51,6 +53,9 @@ public final class CacheReader: Sendable {
       throw Problem(.corrupt, "\(path) holds no manifest: no cache was started in it")
     }
     manifest = stored
+    calibration = try environment.read {
+      try MetaTable.readCalibration($0, environment, stored)
+    }
     fingerprint = try stored.fingerprint
     try seal?.checkBelongs(to: folder, fingerprint: fingerprint, stored: storedSeal)
     cacheDigest = seal?.cacheDigest
@@ -117,7 +122,7 @@ public final class CacheReader: Sendable {
   ///   stored.
   public func decode(view: Int, block: Int, into batch: inout TeacherBatch) throws {
     let key = BlockKey(view: view, block: block)
-    let decoder = try decoders.withLock { $0.popLast() } ?? BlockDecoder(manifest)
+    let decoder = try decoders.withLock { $0.popLast() } ?? BlockDecoder(manifest, calibration)
     defer { decoders.withLock { $0.append(decoder) } }
     try environment.read { transaction in
       let table = environment.table("blocks")
@@ -125,7 +130,8 @@ public final class CacheReader: Sendable {
         throw Problem(.noInput, "\(path) does not hold \(key): precompute it first")
       }
       do {
-        try decoder.decode(value, as: key, into: &batch)
+        let labels = try LabelTable.read(block, transaction, environment, manifest)
+        try decoder.decode(value, as: key, labels: labels, into: &batch)
       } catch let problem as Problem {
         throw Problem(problem.kind, "\(path): \(problem.message); run 'verify' for the full list")
       }

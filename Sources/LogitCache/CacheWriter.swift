@@ -25,25 +25,27 @@ public final class CacheWriter: Sendable {
 
   /// Opens the cache in folder `path`, creating it when there is none.
   ///
-  /// - Parameter calibration: the blob whose digest is the manifest's; empty for codec 1.
+  /// - Parameters:
+  ///   - labels: the label of every sample, whose digest is the manifest's.
+  ///   - calibration: the calibration whose digest is the manifest's; nothing learned when left out.
   /// - Throws: `Problem(.corrupt)` with a list of what differs when the folder holds another job's
   ///   cache, which stays untouched; `.cannotCreate` when another process is writing or reading it.
-  public init(path: String, manifest: Manifest, calibration: [UInt8] = []) throws {
+  public init(
+    path: String, manifest: Manifest, labels: [Int32], calibration: Calibration? = nil
+  ) throws {
     fingerprint = try manifest.fingerprint
-    guard Digest(of: calibration) == manifest.calibration else {
+    let calibration = calibration ?? .plain(manifest.encoding)
+    guard calibration.digest == manifest.calibration else {
       throw Problem(.configuration, "the calibration is not the one that the manifest names")
     }
+    guard
+      LabelTable.digest(labels.lazy.map { UInt32(bitPattern: $0) }) == manifest.dataSet.labels
+    else { throw Problem(.configuration, "the labels are not those that the manifest names") }
     self.path = path
     self.manifest = manifest
     folder = CacheFolder(path: path)
     if !Files.exists(path) { try Files.makeFolder(path) }
-    guard let lock = try FolderLock(path, .exclusive) else {
-      throw Problem(
-        .cannotCreate,
-        "\(path) is in use: another process is writing this cache, or reading it unfinished; "
-          + "wait for it to end")
-    }
-    self.lock = lock
+    lock = try CacheWriter.lock(path, .exclusive)
     let existing = try CacheWriter.inspect(folder, wanting: manifest)
     if case .sealed(let digest) = existing {
       if try Seal.read(folder) == nil {
@@ -54,13 +56,21 @@ public final class CacheWriter: Sendable {
     }
     let environment = try CacheWriter.open(folder, manifest)
     if case .absent = existing {
-      try CacheWriter.begin(environment, manifest, calibration)
+      try CacheWriter.begin(environment, manifest, labels, calibration)
     }
     state = Mutex(.writing(environment, stored: try CacheWriter.storedBlocks(environment)))
     OpenWriters.add(path)
   }
 
   deinit { OpenWriters.remove(path) }
+
+  private static func lock(_ path: String, _ mode: FolderLock.Mode) throws -> FolderLock {
+    if let lock = try FolderLock(path, mode) { return lock }
+    throw Problem(
+      .cannotCreate,
+      "\(path) is in use: another process is writing this cache, or reading it unfinished; "
+        + "wait for it to end")
+  }
 
   /// The folder's cache, looked at without changing anything.
   private enum Existing {
@@ -89,7 +99,8 @@ public final class CacheWriter: Sendable {
       }
       let differences = try manifest.differences(from: stored)
       guard differences.isEmpty else { throw mismatch(folder, differences) }
-      try MetaTable.checkCalibration(transaction, environment, stored)
+      _ = try MetaTable.readCalibration(transaction, environment, stored)
+      try LabelTable.check(transaction, environment, stored)
       if let digest = try MetaTable.readSeal(transaction, environment) {
         // A kill between the seal and its file: what is signed now must be what was stored.
         if let seal = try Seal.read(folder) {
@@ -122,12 +133,15 @@ public final class CacheWriter: Sendable {
   }
 
   private static func begin(
-    _ environment: Environment, _ manifest: Manifest, _ calibration: [UInt8]
+    _ environment: Environment, _ manifest: Manifest, _ labels: [Int32],
+    _ calibration: Calibration
   ) throws {
     let text = Array(try canonicalJSON(manifest).utf8)
     try environment.write { transaction in
       let meta = environment.table("meta")
-      try transaction.put(Sealed.wrap(calibration), forKey: MetaTable.calibration, in: meta)
+      try transaction.put(
+        Sealed.wrap(calibration.bytes), forKey: MetaTable.calibration, in: meta)
+      try LabelTable.write(labels, transaction, environment, manifest)
       try transaction.put(Sealed.wrap(text), forKey: MetaTable.manifest, in: meta)
     }
   }
@@ -143,6 +157,34 @@ public final class CacheWriter: Sendable {
         return true
       }
       return keys
+    }
+  }
+
+  /// What the cache in folder `path` learned, if there is one; the same job goes on with it.
+  ///
+  /// - Parameter manifest: the job's, whatever its calibration.
+  /// - Throws: `Problem(.corrupt)` with a list of what differs when it is another job's cache;
+  ///   `.cannotCreate` when another process is writing it.
+  public static func storedCalibration(
+    path: String, manifest: Manifest
+  ) throws -> Calibration? {
+    let folder = CacheFolder(path: path)
+    guard folder.hasData else { return nil }
+    // A writer would change pages while they are checked.
+    let lock = try lock(path, .shared)
+    defer { withExtendedLifetime(lock) {} }
+    try Seal.read(folder)?.checkLength(folder)
+    let report = try PageCheck.check(
+      path: folder.dataFile, tables: CacheFolder.tables, freeList: true)
+    guard report.entries.count == CacheFolder.tables.count else { return nil }
+    let environment = try Environment(
+      path: path, tables: CacheFolder.tables,
+      access: .readUnchanging(mapBytes: report.fileBytes))
+    return try environment.read { transaction in
+      guard let stored = try MetaTable.readManifest(transaction, environment) else { return nil }
+      let differences = try manifest.learningNothing().differences(from: stored.learningNothing())
+      guard differences.isEmpty else { throw mismatch(folder, differences) }
+      return try MetaTable.readCalibration(transaction, environment, stored)
     }
   }
 

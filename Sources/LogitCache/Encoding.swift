@@ -79,8 +79,6 @@ public struct Encoding: Codable, Hashable, Sendable {
   /// Steps of a gap in one nat.
   public var stepsPerNat: Int
   /// Steps of the largest logit in one nat.
-  ///
-  /// Finer than a gap's, because its error shifts all gaps.
   public var largestStepsPerNat: Int
   /// Steps of log(tail / head) in one nat.
   public var tailStepsPerNat: Int
@@ -99,7 +97,7 @@ public struct Encoding: Codable, Hashable, Sendable {
 
   /// The defaults for `k` of `classes` classes.
   public init(
-    classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 128,
+    classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 32,
     tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil,
     blockRows: Int? = nil, zstdLevel: Int = 1
   ) {
@@ -168,11 +166,10 @@ public struct Encoding: Codable, Hashable, Sendable {
 
   /// No canonical block of this encoding is longer, in bytes.
   var largestBlock: Int {
-    let escaped = 5
-    let row =
-      k * 3 + (k - 1) * escaped + 4 + (2 * escaped + 3) + tailTemperatures.count * 4
-    let features = featureWidth == nil ? 0 : BlockHeader.entrySize + blockRows * 2
-    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row + features
+    // Half a byte of code, a bucket and at most 29 bits more.
+    let integer = 6
+    let row = (2 * k + 3 + (featureWidth == nil ? 0 : 1) + tailTemperatures.count) * integer
+    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row + 256
   }
 }
 

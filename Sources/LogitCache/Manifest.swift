@@ -8,14 +8,19 @@ public struct DataSetIdentity: Codable, Hashable, Sendable {
   public var fingerprint: Digest
   /// n, the number of samples.
   public var samples: Int
+  /// Digest of the labels as UInt32, in sample order.
+  public var labels: Digest
   /// A name for each of the C classes.
   public var classNames: [String]
 
   /// Describes a data set.
-  public init(name: String, fingerprint: Digest, samples: Int, classNames: [String]) {
+  ///
+  /// - Parameter labels: one for each sample, in 0..<C.
+  public init(name: String, fingerprint: Digest, labels: [Int32], classNames: [String]) {
     self.name = name
     self.fingerprint = fingerprint
-    self.samples = samples
+    samples = labels.count
+    self.labels = LabelTable.digest(labels.lazy.map { UInt32(bitPattern: $0) })
     self.classNames = classNames
   }
 }
@@ -52,11 +57,10 @@ public struct Manifest: Codable, Hashable, Sendable {
   public var teacher: JSONValue
   /// How records are stored.
   public var encoding: Encoding
-  /// Digest of the calibration blob that codecs may learn before the first block; codec 1 learns
-  /// nothing, and its blob is empty.
+  /// Digest of what the cache learned before its first block (`Calibration`).
   public var calibration: Digest
 
-  /// Describes a cache whose calibration is empty.
+  /// Describes a cache that learned nothing yet.
   public init(
     dataSet: DataSetIdentity, recipe: RecipeIdentity, seed: UInt64, views: Int, teacher: JSONValue,
     encoding: Encoding
@@ -68,7 +72,7 @@ public struct Manifest: Codable, Hashable, Sendable {
     self.views = views
     self.teacher = teacher
     self.encoding = encoding
-    calibration = Digest(of: [UInt8]())
+    calibration = Calibration.plain(encoding).digest
   }
 
   /// The format version that this library writes, and the only one it reads.
@@ -116,6 +120,13 @@ public struct Manifest: Codable, Hashable, Sendable {
     var identity = self
     identity.encoding.zstdLevel = 0
     return identity
+  }
+
+  /// The manifest without what is learned from the teacher.
+  func learningNothing() -> Manifest {
+    var manifest = self
+    manifest.calibration = Calibration.plain(encoding).digest
+    return manifest
   }
 
   /// What differs from the manifest of a cache, one readable line each.

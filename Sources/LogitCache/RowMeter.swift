@@ -43,7 +43,7 @@ struct RowMeter {
   ///
   /// - Parameter level: the stored gap of a rank in steps.
   mutating func load(
-    _ row: UnsafeBufferPointer<Float>, head ids: [UInt32], level: (Int) -> UInt32
+    _ row: UnsafeBufferPointer<Float>, head ids: ArraySlice<UInt32>, level: (Int) -> UInt32
   ) {
     largest = Double(row[Int(ids[0])])
     let step = 1 / Double(encoding.stepsPerNat)
@@ -54,7 +54,7 @@ struct RowMeter {
     if !tail.isEmpty { loadTail(row, ids) }
   }
 
-  private mutating func loadTail(_ row: UnsafeBufferPointer<Float>, _ ids: [UInt32]) {
+  private mutating func loadTail(_ row: UnsafeBufferPointer<Float>, _ ids: ArraySlice<UInt32>) {
     for id in ids { inHead[Int(id)] = true }
     var largest = -Float.infinity
     inHead.withUnsafeBufferPointer { inHead in
@@ -190,7 +190,7 @@ struct RowMeter {
   }
 
   /// Whether the head is in the row's own order, ties lower class first, and above the tail.
-  func isOrdered(_ ids: [UInt32]) -> Bool {
+  func isOrdered(_ ids: ArraySlice<UInt32>) -> Bool {
     for rank in 1..<max(ids.count, 1) {
       let descends =
         gaps[rank - 1] < gaps[rank] || (gaps[rank - 1] == gaps[rank] && ids[rank - 1] < ids[rank])

@@ -84,7 +84,7 @@ private struct Verifier {
   init(_ reader: CacheReader, _ findings: Findings) throws {
     self.reader = reader
     self.findings = findings
-    decoder = try BlockDecoder(reader.manifest)
+    decoder = try BlockDecoder(reader.manifest, reader.calibration)
     total = reader.manifest.blocksPerView * reader.manifest.views
     report = VerifyReport(fingerprint: reader.fingerprint, cacheDigest: reader.cacheDigest)
     digest = CacheDigest(fingerprint: reader.fingerprint, blocks: total)
@@ -113,7 +113,7 @@ private struct Verifier {
   private mutating func checkMeta() throws {
     do {
       try reader.environment.read { transaction in
-        try MetaTable.checkCalibration(transaction, reader.environment, reader.manifest)
+        try LabelTable.check(transaction, reader.environment, reader.manifest)
       }
     } catch let problem as Problem {
       findings.add(problem.message)
@@ -195,7 +195,9 @@ private struct Verifier {
       guard let value = try transaction.value(forKey: key.bytes, in: table) else {
         throw Problem(.corrupt, "\(key) has an index entry but no content")
       }
-      let header = try decoder.decode(value, as: key)
+      let labels = try LabelTable.read(
+        key.block, transaction, reader.environment, reader.manifest)
+      let header = try decoder.decode(value, as: key, labels: labels)
       func demand(_ fine: Bool, _ fault: String) throws {
         if !fine { throw Problem(.corrupt, "\(key) is damaged: \(fault)") }
       }
@@ -209,27 +211,9 @@ private struct Verifier {
       try demand(
         info.planes.reduce(0) { $0 + $1.canonicalBytes } == info.canonicalBytes,
         "its planes do not add up")
-      try demand(decoder.columns.headsAreDistinct(), "a record names a class twice")
       try demand(
         decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")
       for label in decoder.columns.labels { labelCounts[Int(label)] += 1 }
     }
-  }
-}
-
-extension RecordColumns {
-  /// Whether every record's head classes differ from each other, and from a label outside the head.
-  fileprivate func headsAreDistinct() -> Bool {
-    var lastSeen = [Int](repeating: -1, count: classes)
-    for row in 0..<rows {
-      for rank in 0..<k {
-        let id = Int(ids[rank * rows + row])
-        if lastSeen[id] == row { return false }
-        lastSeen[id] = row
-      }
-      let isOutside = labelRanks[row] >= UInt32(k)
-      if isOutside, lastSeen[Int(labels[row])] == row { return false }
-    }
-    return true
   }
 }

@@ -112,25 +112,48 @@ public struct TeacherBatch: Sendable {
     count = newCount
   }
 
+  /// How much memory the rows take.
+  package var byteCount: Int {
+    let head = classIDs.count + gaps.count + logTailRatios.count
+    let rows = largestLogits.count + labels.count + labelGaps.count + labelRanks.count
+    let optional = meanTailGaps.count + featureNorms.count + rowOffsets.count + coefficients.count
+    return 4 * (head + rows + optional)
+  }
+
   /// Copies row `source` of another batch of the same shape into row `row`.
   public mutating func copyRow(_ source: Int, of other: borrowing TeacherBatch, to row: Int) {
-    for j in 0..<k {
-      classIDs[row * k + j] = other.classIDs[source * k + j]
-      gaps[row * k + j] = other.gaps[source * k + j]
-    }
-    largestLogits[row] = other.largestLogits[source]
-    labels[row] = other.labels[source]
-    labelGaps[row] = other.labelGaps[source]
-    labelRanks[row] = other.labelRanks[source]
-    if hasMeanTailGaps { meanTailGaps[row] = other.meanTailGaps[source] }
-    if hasFeatureNorms { featureNorms[row] = other.featureNorms[source] }
+    precondition(
+      row >= 0 && row < count && source >= 0 && source < other.count,
+      "row \(source) of \(other.count) cannot become row \(row) of \(count)")
+    copy(other.classIDs, source, to: &classIDs, row, width: k)
+    copy(other.gaps, source, to: &gaps, row, width: k)
+    copy(other.largestLogits, source, to: &largestLogits, row, width: 1)
+    copy(other.labels, source, to: &labels, row, width: 1)
+    copy(other.labelGaps, source, to: &labelGaps, row, width: 1)
+    copy(other.labelRanks, source, to: &labelRanks, row, width: 1)
+    copy(other.logTailRatios, source, to: &logTailRatios, row, width: tailTemperatures.count)
+    if hasMeanTailGaps { copy(other.meanTailGaps, source, to: &meanTailGaps, row, width: 1) }
+    if hasFeatureNorms { copy(other.featureNorms, source, to: &featureNorms, row, width: 1) }
     if let axes {
-      rowOffsets[row] = other.rowOffsets[source]
-      for a in 0..<axes { coefficients[row * axes + a] = other.coefficients[source * axes + a] }
+      copy(other.rowOffsets, source, to: &rowOffsets, row, width: 1)
+      copy(other.coefficients, source, to: &coefficients, row, width: axes)
     }
-    let temperatures = tailTemperatures.count
-    for t in 0..<temperatures {
-      logTailRatios[row * temperatures + t] = other.logTailRatios[source * temperatures + t]
+  }
+}
+
+/// Copies a row of `width` numbers, without a check for each number.
+@inline(__always)
+private func copy<Number: BitwiseCopyable>(
+  _ source: [Number], _ sourceRow: Int, to target: inout [Number], _ targetRow: Int, width: Int
+) {
+  precondition(
+    (sourceRow &+ 1) &* width <= source.count && (targetRow &+ 1) &* width <= target.count,
+    "rows \(sourceRow) and \(targetRow) of \(width) in \(source.count) and \(target.count) numbers")
+  source.withUnsafeBufferPointer { source in
+    target.withUnsafeMutableBufferPointer { target in
+      for index in 0..<width {
+        target[targetRow &* width &+ index] = source[sourceRow &* width &+ index]
+      }
     }
   }
 }

@@ -27,6 +27,8 @@ struct BatchSource {
   let needsTeacher: Bool
   let batchSize: Int
   let seed: UInt64
+  /// How much memory decoded records may take that are kept for later epochs.
+  let decodedBytes: Int
 
   var stepsPerEpoch: Int { (dataSet.count + batchSize - 1) / batchSize }
   private var blockRows: Int { cache?.manifest.encoding.blockRows ?? 2048 }
@@ -36,17 +38,21 @@ struct BatchSource {
     cache.map { epoch % $0.manifest.views } ?? epoch
   }
 
-  /// Starts making the batches of an epoch on a second thread.
-  func batches(ofEpoch epoch: Int) -> Prefetcher<TrainingBatch> {
-    let order = EpochOrder(samples: dataSet.count, blockRows: blockRows, seed: seed, epoch: epoch)
-    let view = view(ofEpoch: epoch)
-    let cursor = Cursor(order: order, view: view, cache: needsTeacher ? cache : nil)
+  /// Starts making the batches of epochs on a second thread, `stepsPerEpoch` for each.
+  func batches(ofEpochs epochs: Range<Int>) -> Prefetcher<TrainingBatch> {
+    let cursor = EpochCursor(
+      epochs: epochs, samples: dataSet.count, blockRows: blockRows, seed: seed,
+      blocks: needsTeacher ? cache.map { DecodedBlocks($0, keepingBytes: decodedBytes) } : nil,
+      view: view(ofEpoch:))
     return Prefetcher(
-      depth: 2, elements: stepsPerEpoch, fresh: { emptyBatch() },
+      depth: 2, elements: epochs.count * stepsPerEpoch, fresh: { emptyBatch() },
       fill: { index, batch in
-        let count = min(batchSize, dataSet.count - index * batchSize)
-        try cursor.take(count, into: &batch)
-        augmenter.render(samples: batch.samples[...], view: view, into: &batch.views)
+        let (epoch, step) = index.quotientAndRemainder(dividingBy: stepsPerEpoch)
+        let count = min(batchSize, dataSet.count - step * batchSize)
+        try cursor.take(count, samples: &batch.samples, records: &batch.teacher)
+        augmenter.render(
+          samples: batch.samples[...], view: view(ofEpoch: epochs.lowerBound + epoch),
+          into: &batch.views)
         fillLabels(of: &batch)
       })
   }
@@ -64,48 +70,6 @@ struct BatchSource {
     guard augmenter.recipe.operations.contains(where: \.mixes) else { return }
     for partner in batch.views.partners.prefix(batch.count) {
       batch.partnerLabels.append(dataSet.labels[Int(partner)])
-    }
-  }
-}
-
-/// Walks an epoch's windows, holding the decoded blocks of one window.
-private final class Cursor {
-  private let order: EpochOrder
-  private let view: Int
-  private let cache: CacheReader?
-  private var windows: [EpochOrder.Window]
-  private var next = 0
-  private var blocks: [TeacherBatch] = []
-
-  init(order: EpochOrder, view: Int, cache: CacheReader?) {
-    self.order = order
-    self.view = view
-    self.cache = cache
-    windows = order.windows().reversed()
-  }
-
-  func take(_ count: Int, into batch: inout TrainingBatch) throws {
-    batch.samples.removeAll(keepingCapacity: true)
-    batch.teacher?.resize(to: count)
-    for row in 0..<count {
-      if next == 0 { try decodeWindow() }
-      let window = windows[windows.count - 1]
-      let place = window.places[next]
-      batch.samples.append(window.blocks[place.block] * order.blockRows + place.row)
-      if cache != nil { batch.teacher?.copyRow(place.row, of: blocks[place.block], to: row) }
-      next += 1
-      if next == window.places.count {
-        windows.removeLast()
-        next = 0
-      }
-    }
-  }
-
-  private func decodeWindow() throws {
-    guard let cache, let window = windows.last else { return }
-    for (index, block) in window.blocks.enumerated() {
-      if index == blocks.count { blocks.append(cache.makeBatch()) }
-      try cache.decode(view: view, block: block, into: &blocks[index])
     }
   }
 }

@@ -33,18 +33,33 @@ package struct EpochOrder {
     package var places: [Place]
   }
 
-  /// The windows of the epoch, in order.
-  package func windows() -> [Window] {
-    // Through the generator once: sequences that start a multiple of its increment apart overlap,
-    // so neighbouring seeds must not simply be scaled.
-    var start = SplitMix64(seed: seed)
-    var generator = SplitMix64(seed: start.next() &+ UInt64(epoch))
-    var blocks = Array(0..<(samples + blockRows - 1) / blockRows)
-    generator.shuffle(&blocks)
-    return stride(from: 0, to: blocks.count, by: Self.windowBlocks).map { start in
-      let held = Array(blocks[start..<min(start + Self.windowBlocks, blocks.count)])
-      var places = held.indices.flatMap { index in
-        rows(of: held[index]).indices.map { Place(block: index, row: $0) }
+  /// The windows of the epoch, in order; each is made when it is asked for.
+  package func windows() -> Windows { Windows(self) }
+
+  package struct Windows: Sequence, IteratorProtocol {
+    private let order: EpochOrder
+    private var generator: SplitMix64
+    /// Those of later windows.
+    private var blocks: ArraySlice<Int>
+
+    fileprivate init(_ order: EpochOrder) {
+      self.order = order
+      // Through the generator once: sequences that start a multiple of its increment apart overlap,
+      // so neighbouring seeds must not simply be scaled.
+      var start = SplitMix64(seed: order.seed)
+      generator = SplitMix64(seed: start.next() &+ UInt64(order.epoch))
+      var blocks = Array(0..<(order.samples + order.blockRows - 1) / order.blockRows)
+      generator.shuffle(&blocks)
+      self.blocks = blocks[...]
+    }
+
+    package mutating func next() -> Window? {
+      if blocks.isEmpty { return nil }
+      let held = Array(blocks.prefix(EpochOrder.windowBlocks))
+      blocks = blocks.dropFirst(held.count)
+      var places: [Place] = []
+      for (index, block) in held.enumerated() {
+        for row in 0..<order.rows(of: block).count { places.append(Place(block: index, row: row)) }
       }
       generator.shuffle(&places)
       return Window(blocks: held, places: places)
@@ -52,7 +67,7 @@ package struct EpochOrder {
   }
 
   /// The samples of a block.
-  package func rows(of block: Int) -> [Int] {
-    Array(block * blockRows..<min((block + 1) * blockRows, samples))
+  package func rows(of block: Int) -> Range<Int> {
+    block * blockRows..<min((block + 1) * blockRows, samples)
   }
 }

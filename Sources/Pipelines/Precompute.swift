@@ -66,14 +66,56 @@ public struct PrecomputeResult: Codable, Sendable {
 public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let clock = ContinuousClock()
   let start = clock.now
-  let work = try BlockWork(job)
-  let writer = try CacheWriter(path: job.cache, manifest: work.manifest)
-  let missing = writer.missingBlocks()
+  var work = try BlockWork(job)
+  let measured = try calibrate(&work, job)
+  let writer = try CacheWriter(
+    path: job.cache, manifest: work.manifest, labels: work.labels, calibration: work.calibration)
+  var missing = writer.missingBlocks()
   let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
+  if !measured.isEmpty {
+    let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
+    try writer.append(measured.map { try encoder.pack($0) })
+    missing = writer.missingBlocks()
+  }
   if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
   return PrecomputeResult(
     cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
     seconds: (clock.now - start).inSeconds)
+}
+
+/// Settles what the cache learns before its first block: what an earlier run learned, or else what a tenth of
+/// the blocks, at most 32, spread over the whole job, say.
+///
+/// - Returns: those blocks, measured but not yet written; none when an earlier run learned.
+private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> [MeasuredBlock] {
+  if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
+    work.learned(stored)
+    return []
+  }
+  let blocks = work.manifest.blocksPerView * work.manifest.views
+  let count = min(32, max(1, blocks / 10))
+  let keys = (0..<count).map { index in
+    let (view, block) = (index * blocks / count).quotientAndRemainder(
+      dividingBy: work.manifest.blocksPerView)
+    return BlockKey(view: view, block: block)
+  }
+  let queue = OrderedResults<MeasuredBlock>(count: count, ahead: count)
+  work.start(keys, threads: job.threads, into: queue) {
+    try $0.measure($1, forCalibration: true)
+  }
+  defer { queue.cancel() }
+  var progress = ProgressLine("calibrate", unit: "blocks", total: count, done: 0)
+  defer { progress.clear() }
+  var measured: [MeasuredBlock] = []
+  for _ in keys {
+    if Interruption.isRequested {
+      throw Interruption.problem(after: "\(measured.count) of \(count) calibration blocks")
+    }
+    measured.append(try queue.next())
+    progress.update(done: measured.count)
+  }
+  work.learned(Calibration.learn(measured, work.manifest))
+  return measured
 }
 
 /// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
@@ -93,7 +135,7 @@ private func writeBlocks(
     lastCommit = clock.now
   }
   let queue = OrderedResults<EncodedBlock>(count: keys.count, ahead: 2 * job.threads)
-  work.start(keys, threads: job.threads, into: queue)
+  work.start(keys, threads: job.threads, into: queue) { try $0.makeBlock($1) }
   defer { queue.cancel() }
   do {
     for key in keys {
@@ -115,7 +157,8 @@ private func writeBlocks(
 
 /// Everything needed to make any block of a cache.
 private struct BlockWork: Sendable {
-  let manifest: Manifest
+  private(set) var manifest: Manifest
+  private(set) var calibration: Calibration
   private let teacher: any Teacher
   private let augmenter: Augmenter
 
@@ -141,24 +184,36 @@ private struct BlockWork: Sendable {
     augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: job.seed)
     manifest = Manifest(
       dataSet: DataSetIdentity(
-        name: dataSet.name, fingerprint: dataSet.fingerprint, samples: dataSet.count,
+        name: dataSet.name, fingerprint: dataSet.fingerprint, labels: dataSet.labels,
         classNames: dataSet.classNames),
       recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
       views: job.views, teacher: teacher.identity,
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil))
+    calibration = .plain(manifest.encoding)
+  }
+
+  /// The label of every sample.
+  var labels: [Int32] { augmenter.dataSet.labels }
+
+  mutating func learned(_ calibration: Calibration) {
+    self.calibration = calibration
+    manifest.calibration = calibration.digest
   }
 
   /// Starts `threads` workers that take keys in order.
-  func start(_ keys: [BlockKey], threads: Int, into queue: OrderedResults<EncodedBlock>) {
+  func start<Result: Sendable>(
+    _ keys: [BlockKey], threads: Int, into queue: OrderedResults<Result>,
+    _ make: @escaping @Sendable (inout BlockWorker, BlockKey) throws -> Result
+  ) {
     for _ in 0..<min(threads, keys.count) {
       let thread = Thread {
         var place = 0
         do {
-          var worker = try BlockWorker(manifest: manifest, teacher: teacher, augmenter: augmenter)
+          var worker = try BlockWorker(self, teacher, augmenter)
           while let index = queue.claim() {
             place = index
-            queue.deliver(try worker.makeBlock(keys[index]), at: index)
+            queue.deliver(try make(&worker, keys[index]), at: index)
           }
         } catch {
           queue.fail(error, at: place)
@@ -183,12 +238,12 @@ private struct BlockWorker {
   private var features: [Float]
   private let featureWidth: Int
 
-  init(manifest: Manifest, teacher: any Teacher, augmenter: Augmenter) throws {
-    self.manifest = manifest
+  init(_ work: BlockWork, _ teacher: any Teacher, _ augmenter: Augmenter) throws {
+    manifest = work.manifest
     self.augmenter = augmenter
     batchSize = teacher.batchSize
     session = try teacher.makeSession()
-    encoder = try BlockEncoder(manifest: manifest)
+    encoder = try BlockEncoder(manifest: manifest, calibration: work.calibration)
     views = augmenter.makeBatch()
     logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
     featureWidth = manifest.encoding.featureWidth ?? 0
@@ -198,6 +253,11 @@ private struct BlockWorker {
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
   /// same batch shapes, so its bytes do not depend on who makes it, or when.
   mutating func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
+    try encoder.pack(measure(key, forCalibration: false))
+  }
+
+  /// Runs the teacher over a block.
+  mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
     var pixels = DigestBuilder()
@@ -209,11 +269,12 @@ private struct BlockWorker {
       try session.logits(of: views, into: &logits, rows * classes)
       if featureWidth > 0 { try session.features(into: &features, rows * featureWidth) }
     }
-    return try encoder.encode(
+    return try encoder.measure(
       logits: logits.span.extracting(0..<samples.count * classes),
       labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
       firstSample: samples.lowerBound, viewDigest: pixels.finish(),
-      features: features.span.extracting(0..<samples.count * featureWidth))
+      features: features.span.extracting(0..<samples.count * featureWidth),
+      forCalibration: forCalibration)
   }
 }
 

@@ -18,18 +18,24 @@ public struct TrainingOptions: Sendable {
   public var acceptsError: Bool
   /// Threads of the network.
   public var threads: Int
+  /// How many bytes of decoded records may be kept for later epochs.
+  public var decodedBytes: Int
   /// Called with one readable line after each epoch.
   public var log: @Sendable (String) -> Void
+
+  /// 1 GiB: ten million records at k = 10, one million at k = 100.
+  public static let defaultDecodedBytes = 1 << 30
 
   /// All options.
   public init(
     folder: String, checkedViews: ViewCheck, acceptsError: Bool, threads: Int,
-    log: @escaping @Sendable (String) -> Void
+    decodedBytes: Int = defaultDecodedBytes, log: @escaping @Sendable (String) -> Void
   ) {
     self.folder = folder
     self.checkedViews = checkedViews
     self.acceptsError = acceptsError
     self.threads = threads
+    self.decodedBytes = decodedBytes
     self.log = log
   }
 }
@@ -59,8 +65,10 @@ public struct EpochMetrics: Codable, Sendable {
 public func train(_ plan: TrainingPlan, _ options: TrainingOptions) throws -> [EpochMetrics] {
   let run = try TrainingRun(plan, options)
   try run.resume()
+  let batches = run.source.batches(ofEpochs: run.epochsDone..<max(run.epochsDone, plan.epochs))
+  defer { batches.cancel() }
   while run.epochsDone < plan.epochs {
-    let metrics = try run.trainOneEpoch()
+    let metrics = try run.trainOneEpoch(on: batches)
     options.log(describe(metrics, of: plan.epochs))
     try run.save(metrics)
   }
@@ -127,13 +135,11 @@ private final class TrainingRun {
     parameters = network.parameters + (features?.projector?.parameters ?? [])
   }
 
-  func trainOneEpoch() throws -> EpochMetrics {
+  func trainOneEpoch(on batches: Prefetcher<TrainingBatch>) throws -> EpochMetrics {
     let clock = ContinuousClock()
     let start = clock.now
-    let batches = source.batches(ofEpoch: epochsDone)
-    defer { batches.cancel() }
     var (loss, correct, seen, step) = (0.0, 0, 0, epochsDone * source.stepsPerEpoch)
-    while let batch = try batches.next() {
+    while step < (epochsDone + 1) * source.stepsPerEpoch, let batch = try batches.next() {
       if Interruption.isRequested { throw Interruption.problem(after: "\(epochsDone) epochs") }
       let logits = model.network.forward(model.inputBatch(of: batch.views))
       let gradient = model.network.logitsGradient(count: batch.count)
@@ -247,7 +253,8 @@ private func openSource(
     return BatchSource(
       dataSet: dataSet,
       augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
-      cache: nil, needsTeacher: false, batchSize: plan.batch, seed: UInt64(plan.seed))
+      cache: nil, needsTeacher: false, batchSize: plan.batch, seed: UInt64(plan.seed),
+      decodedBytes: 0)
   }
   guard plan.recipe == nil else {
     throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
@@ -269,7 +276,7 @@ private func openSource(
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
-    batchSize: plan.batch, seed: UInt64(plan.seed))
+    batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes)
 }
 
 /// Refuses what a cache of k of C classes cannot serve: losses that need whole rows, and temperatures

@@ -35,14 +35,14 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     var blocks = try job.encodeAll().shuffled(using: &generator)
     let folder = ScratchFolder()
     while !blocks.isEmpty {
-      let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+      let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
       #expect(writer.missingBlocks() == blocks.map(\.key).sorted(), "seed \(seed)")
       #expect(problem { _ = try writer.seal() }.kind == .interrupted, "seed \(seed)")
       let count = Int.random(in: 1...blocks.count, using: &generator)
       try writer.append(Array(blocks[..<count]))
       blocks.removeFirst(count)
     }  // the writer goes away without a word, as when the process is killed
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     #expect(try writer.seal() == wanted, "seed \(seed)")
     _ = try verifyCache(path: folder.path)
   }
@@ -51,7 +51,7 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     let folder = ScratchFolder()
     let digest = try job.write(to: folder.path)
     let before = try contents(folder.path)
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     #expect(writer.sealedDigest == digest)
     #expect(writer.missingBlocks().isEmpty)
     #expect(try writer.seal() == digest)
@@ -66,7 +66,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     let seal = try Files.read(folder.file("seal.json"))
     try FileManager.default.removeItem(atPath: folder.file("seal.json"))
     #expect(try !CacheReader(path: folder.path).isSealed)
-    #expect(try CacheWriter(path: folder.path, manifest: job.manifest).seal() == digest)
+    #expect(
+      try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal()
+        == digest)
     #expect(try Files.read(folder.file("seal.json")) == seal)
   }
 
@@ -81,7 +83,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     other.seed = 8
     other.encoding.k = 4
     other.teacher = .object(["weights": .string("huge"), "runtime": .string("x")])
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: other) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: other, labels: job.labels)
+    }
     #expect(found.kind == .corrupt)
     for line in [
       "seed: the cache has 7, this run has 8", "encoding.k: the cache has 5, this run has 4",
@@ -95,8 +99,14 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
 
   @Test func `a second writer is refused`() throws {
     let folder = ScratchFolder()
-    let first = try CacheWriter(path: folder.path, manifest: job.manifest)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+    let first = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    let asked = problem {
+      _ = try CacheWriter.storedCalibration(path: folder.path, manifest: job.manifest)
+    }
+    #expect(asked.kind == .cannotCreate, "\(asked)")
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     #expect(found.kind == .cannotCreate)
     #expect(found.message.contains("is in use"))
     try first.append(try job.encodeAll())
@@ -105,7 +115,8 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
   @Test func `an unfinished cache can be read and verified`() throws {
     let folder = ScratchFolder()
     let blocks = try job.encodeAll()
-    try CacheWriter(path: folder.path, manifest: job.manifest).append(Array(blocks[..<5]))
+    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append(
+      Array(blocks[..<5]))
     let report = try verifyCache(path: folder.path)
     #expect(report.blocks == 5)
     #expect(report.missingBlocks == blocks.count - 5)
@@ -115,14 +126,16 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     #expect(try reader.blockInfo(blocks[6].key) == nil)
     var batch = reader.makeBatch()
     #expect(problem { try reader.decode(view: 1, block: 6, into: &batch) }.kind == .noInput)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     #expect(found.kind == .cannotCreate)
   }
 
   @Test func `an unfinished cache can be read beside a writer in another process`() async throws {
     let folder = ScratchFolder()
     try job.write(to: folder.path, seal: false)
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     let path = folder.path
     await #expect(processExitsWith: .success) { [path = path as String] in
       let reader = try CacheReader(path: path)
@@ -144,7 +157,9 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
         child.waitUntilExit()
       }
     }
-    for _ in 0..<200 { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+    for _ in 0..<200 {
+      _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+    }
     children.cancel()
     _ = await children.result
   }
@@ -158,7 +173,7 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     let place = try #require(bytes.firstRange(of: victim.storedValue)).lowerBound
     bytes[place + victim.storedValue.count / 2] ^= 4
     try Files.writeAtomically(bytes, to: file)
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     let found = problem { _ = try writer.seal() }
     #expect(found.kind == .corrupt)
     #expect(found.message.contains("\(victim.key) is damaged"))
@@ -166,7 +181,7 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
 
   @Test func `a block that comes out differently is refused`() throws {
     let folder = ScratchFolder()
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
     let blocks = try job.encodeAll()
     try writer.append(blocks)
     try writer.append(blocks)  // the same again is fine
@@ -184,7 +199,7 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     await #expect(processExitsWith: .success) { [path = path as String] in
       let job = Job(classes: 300, k: 300, samples: 256, views: 4, blockRows: 64)
       let blocks = try job.encodeAll()
-      let writer = try CacheWriter(path: path, manifest: job.manifest)
+      let writer = try CacheWriter(path: path, manifest: job.manifest, labels: job.labels)
       try writer.append(Array(blocks[..<4]))
       signal(SIGXFSZ, SIG_IGN)
       var limit = rlimit()
@@ -208,7 +223,7 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     let big = Job(
       classes: 2000, k: 2000, samples: 600, views: 8, blockRows: 300, featureWidth: 8)
     let folder = ScratchFolder()
-    let writer = try CacheWriter(path: folder.path, manifest: big.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: big.manifest, labels: big.labels)
     let encoder = try BlockEncoder(manifest: big.manifest)
     for key in big.manifest.blockKeys { try writer.append([try big.encode(key, with: encoder)]) }
     _ = try writer.seal()

@@ -143,7 +143,7 @@ private func correlation(_ a: [Double], _ b: [Double]) -> Double {
     let job = Job(classes: 20, k: 4, samples: 64)
     let (a, b) = (ScratchFolder(), ScratchFolder())
     try job.write(to: a.path)
-    let writer = try CacheWriter(path: b.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: b.path, manifest: job.manifest, labels: job.labels)
     for block in try job.encodeAll().reversed() { try writer.append([block]) }
     _ = try writer.seal()
     #expect(

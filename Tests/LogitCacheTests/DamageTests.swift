@@ -119,7 +119,7 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
         let report = try verifyCache(path: folder.path)
         #expect(
           report.blocks < sound.blocks || report == sound, "seed \(seed), byte \(start)")
-        let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+        let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
         _ = writer.missingBlocks()
       } catch let problem as Problem {
         #expect(
@@ -141,7 +141,9 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
       try Data(sound[..<cut]).write(to: URL(fileURLWithPath: file))
       #expect(problem { _ = try CacheReader(path: folder.path) }.kind == .corrupt, "cut \(cut)")
       #expect(problem { _ = try verifyCache(path: folder.path) }.kind == .corrupt, "cut \(cut)")
-      let found = problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) }
+      let found = problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      }
       #expect(found.kind == .corrupt, "cut \(cut)")
     }
     try Data(sound + [0]).write(to: URL(fileURLWithPath: file))
@@ -221,7 +223,9 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
       to: folder.file("seal.json"))
     for found in [
       problem { _ = try CacheReader(path: folder.path) },
-      problem { _ = try CacheWriter(path: folder.path, manifest: job.manifest) },
+      problem {
+        _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+      },
     ] {
       #expect(found.kind == .corrupt)
       #expect(found.message.contains("seal.json"))

@@ -80,14 +80,15 @@ private func job(_ seed: UInt64) -> Job {
     var generator = SeededGenerator(seed: seed)
     var blocks = try job.encodeAll().shuffled(using: &generator)
     while !blocks.isEmpty {
-      let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+      let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
       let count = Int.random(in: 1...blocks.count, using: &generator)
       try writer.append(Array(blocks[..<count]))
       try writer.append([blocks[0]])  // once more: it must not count twice
       blocks.removeFirst(count)
     }
     #expect(
-      try CacheWriter(path: folder.path, manifest: job.manifest).seal() == wanted, "seed \(seed)")
+      try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).seal()
+        == wanted, "seed \(seed)")
     #expect(
       try CacheReader(path: folder.path).classMeans()
         == CacheReader(path: straight.path).classMeans(), "seed \(seed)")
@@ -98,7 +99,9 @@ private func job(_ seed: UInt64) -> Job {
     var first = job
     first.manifest.dataSet.samples = 10
     let folder = ScratchFolder()
-    try CacheWriter(path: folder.path, manifest: job.manifest).append([job.encodeAll()[0]])
+    try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels).append([
+      job.encodeAll()[0]
+    ])
     let means = try CacheReader(path: folder.path).classMeans()
     #expect(zip(means, plainMeans(first)).allSatisfy { isClose($0, $1) })
     #expect(try verifyCache(path: folder.path).blocks == 1)
@@ -112,7 +115,7 @@ private func job(_ seed: UInt64) -> Job {
         logits: [1, 2].span, labels: [0], view: 0, block: 0, firstSample: 0,
         viewDigest: Digest(of: "view"), features: feature.span)
       let folder = ScratchFolder()
-      let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+      let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
       try writer.append([block])
       return (block.digest, try writer.seal())
     }
@@ -163,7 +166,9 @@ private func job(_ seed: UInt64) -> Job {
     let folder = ScratchFolder()
     try Job(classes: 3, k: 2, samples: 5, featureWidth: 4).write(to: folder.path)
     let other = Job(classes: 3, k: 2, samples: 5)
-    let found = problem { _ = try CacheWriter(path: folder.path, manifest: other.manifest) }
+    let found = problem {
+      _ = try CacheWriter(path: folder.path, manifest: other.manifest, labels: other.labels)
+    }
     #expect(
       found.message.contains("encoding.featureWidth: the cache has 4, this run has nothing"))
   }

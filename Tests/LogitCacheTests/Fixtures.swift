@@ -13,9 +13,10 @@ struct Job: Sendable {
     zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil
   ) {
     self.seed = seed
+    let labels = (0..<samples).map { Job.label(sample: $0, classes: classes, seed: seed) }
     manifest = Manifest(
       dataSet: DataSetIdentity(
-        name: "toys", fingerprint: Digest(of: "toys"), samples: samples,
+        name: "toys", fingerprint: Digest(of: "toys"), labels: labels,
         classNames: (0..<classes).map { "class \($0)" }),
       recipe: RecipeIdentity(
         digest: Digest(of: "flip"), content: .object(["flip": .string("1/2")])),
@@ -64,7 +65,11 @@ struct Job: Sendable {
     }
   }
 
-  func label(sample: Int) -> Int32 {
+  func label(sample: Int) -> Int32 { Job.label(sample: sample, classes: classes, seed: seed) }
+
+  var labels: [Int32] { (0..<manifest.dataSet.samples).map { label(sample: $0) } }
+
+  static func label(sample: Int, classes: Int, seed: UInt64) -> Int32 {
     var generator = SeededGenerator(seed: seed &+ 99 &* UInt64(sample + 1))
     return Int32.random(in: 0..<Int32(classes), using: &generator)
   }
@@ -89,7 +94,7 @@ struct Job: Sendable {
   /// Writes the whole cache and seals it, unless told not to.
   @discardableResult
   func write(to path: String, seal: Bool = true) throws -> Digest? {
-    let writer = try CacheWriter(path: path, manifest: manifest)
+    let writer = try CacheWriter(path: path, manifest: manifest, labels: labels)
     try writer.append(try encodeAll())
     return seal ? try writer.seal() : nil
   }
@@ -112,7 +117,7 @@ struct ReferenceRecord {
     let storedLargest =
       (Double(row[order[0]]) * largestSteps).rounded(.toNearestOrEven) / largestSteps
     func gap(_ id: Int) -> Double {
-      max(0, ((storedLargest - Double(row[id])) * steps).rounded(.toNearestOrEven)) / steps
+      ((Double(row[order[0]]) - Double(row[id])) * steps).rounded(.toNearestOrEven) / steps
     }
     ids = Array(order[..<encoding.k])
     gaps = ids.map(gap)

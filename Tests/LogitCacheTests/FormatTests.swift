@@ -8,9 +8,17 @@ import Testing
 @Suite struct FormatTests {
   /// Three rows of four classes, k = 2: an ordinary one; one whose gap needs an escape and whose
   /// label is outside the head; one with all logits equal.
+  private func tinyJob(features: Bool = false) -> Job {
+    var job = Job(classes: 4, k: 2, samples: 3, blockRows: 4, featureWidth: features ? 2 : nil)
+    job.manifest.dataSet.labels =
+      DataSetIdentity(
+        name: "", fingerprint: Digest(of: ""), labels: [0, 3, 1], classNames: []
+      ).labels
+    return job
+  }
+
   private func tinyBlock(features: [Float] = []) throws -> EncodedBlock {
-    let job = Job(
-      classes: 4, k: 2, samples: 3, blockRows: 4, featureWidth: features.isEmpty ? nil : 2)
+    let job = tinyJob(features: !features.isEmpty)
     let logits: [Float] = [
       2, 0.5, -1, 0,
       0, 1, 11, 0.25,
@@ -44,19 +52,20 @@ import Testing
     #expect(text.contains(block.digest.description), "FORMAT.md should show \(block.digest)")
   }
 
-  /// Plane 7 and the class sums of the document's second example: features (3, 4), (0, 0),
+  /// Plane 6 and the class sums of the document's second example: features (3, 4), (0, 0),
   /// (-0.5, 0.00001).
   @Test func `the worked features of the document are what the program writes`() throws {
-    let job = Job(classes: 4, k: 2, samples: 3, blockRows: 4, featureWidth: 2)
+    let job = tinyJob(features: true)
     let block = try tinyBlock(features: [3, 4, 0, 0, -0.5, 0.00001])
     let plain = try tinyBlock()
-    let norms = Array(block.canonicalBytes[0xb0..<0xb6])
+    let norms = Array(block.canonicalBytes[0xae..<0xb9])
     #expect(
-      Array(block.canonicalBytes[0x78..<0x80]) == [7, 2, 0, 0, 6, 0, 0, 0], "the directory's entry")
-    #expect(norms == [0x9c, 0x00, 0x4f, 0x81, 0x00, 0x7f], "\(hexDump(norms))")
-    #expect(block.canonicalBytes.count == plain.canonicalBytes.count + 8 + 6)
+      Array(block.canonicalBytes[0x78..<0x80]) == [6, 0, 1, 0, 11, 0, 0, 0], "the directory's entry"
+    )
+    #expect(norms == [0, 0, 0, 0, 5, 0x3c, 0x3b, 0x9b, 0xc1, 0xe9, 1], "\(hexDump(norms))")
+    #expect(block.canonicalBytes.count == plain.canonicalBytes.count + 8 + 11)
     let folder = ScratchFolder()
-    let writer = try CacheWriter(path: folder.path, manifest: job.manifest)
+    let writer = try CacheWriter(path: folder.path, manifest: job.manifest, labels: [0, 3, 1])
     try writer.append([block])
     let digest = try writer.seal()
     // Class 0: one record, 3 and 4; class 1: -0.5 and 0.00001, which rounds to a step; class 3: 0.
@@ -84,7 +93,7 @@ import Testing
   }
 
   @Test func `the example manifest of the document has the fingerprint it says`() throws {
-    let manifest = Job(classes: 4, k: 2, samples: 3, blockRows: 4).manifest
+    let manifest = tinyJob().manifest
     let text = try document()
     let json = try canonicalJSON(manifest)
     let fingerprint = try manifest.fingerprint.description
@@ -93,7 +102,7 @@ import Testing
   }
 
   @Test func `the example cache of the document has the digest it says`() throws {
-    let manifest = Job(classes: 4, k: 2, samples: 3, blockRows: 4).manifest
+    let manifest = tinyJob().manifest
     let block = try tinyBlock()
     var builder = DigestBuilder()
     builder.append("logitcache 1\n")
@@ -103,7 +112,7 @@ import Testing
     builder.append(block.digest.bytes)
     let folder = FileManager.default.temporaryDirectory.path + "/" + UUID().uuidString
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let writer = try CacheWriter(path: folder, manifest: manifest)
+    let writer = try CacheWriter(path: folder, manifest: manifest, labels: [0, 3, 1])
     try writer.append([block])
     #expect(try writer.seal() == builder.finish())
     let digest = builder.finish().description

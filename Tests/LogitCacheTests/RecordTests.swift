@@ -60,7 +60,8 @@ private func shape(_ seed: UInt64) -> Job {
   }
 
   @Test(arguments: UInt64(50)...60)
-  func `raw logits come back within half a step`(seed: UInt64) throws {
+  func `raw logits come back within half a step and half a step of the largest`(seed: UInt64) throws
+  {
     let job = shape(seed)
     let folder = ScratchFolder()
     try job.write(to: folder.path)
@@ -74,7 +75,7 @@ private func shape(_ seed: UInt64) -> Job {
         let id = Int(batch.classIDs[row * k + rank])
         let stored =
           Double(batch.largestLogits[row]) - Double(batch.gaps[row * k + rank])
-        #expect(abs(stored - Double(teacher[id])) <= 1.0 / 64, "seed \(seed), row \(row)")
+        #expect(abs(stored - Double(teacher[id])) <= 1.0 / 32, "seed \(seed), row \(row)")
       }
     }
   }

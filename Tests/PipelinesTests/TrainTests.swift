@@ -170,6 +170,19 @@ import Testing
     #expect(metrics.count == 1)
   }
 
+  @Test func `the memory for decoded records does not change the weights`() throws {
+    let workshop = try Workshop(samples: 2100)
+    try precompute(workshop.job())
+    let plan = try workshop.plan("kd@4", epochs: 4, "cache: cache")
+    for (name, bytes) in [("none", 0), ("some", 100_000), ("all", 1 << 30)] {
+      var options = workshop.options(name)
+      options.decodedBytes = bytes
+      try train(plan, options)
+    }
+    let weights = try ["none", "some", "all"].map { try workshop.modelBytes($0) }
+    #expect(Set(weights).count == 1)
+  }
+
   @Test func `a cache of other data is refused by both fingerprints`() throws {
     let workshop = try Workshop()
     try precompute(workshop.job())
@@ -193,12 +206,12 @@ import Testing
   @Test func `the view check finds a block that was made from other pixels`() throws {
     let workshop = try Workshop(samples: 2100)
     try precompute(workshop.job("right", views: 3))
-    let manifest = try CacheReader(path: workshop.folder.file("right")).manifest
-    let writer = try CacheWriter(path: workshop.folder.file("wrong"), manifest: manifest)
+    let right = try CacheReader(path: workshop.folder.file("right"))
+    let writer = try workshop.writer("wrong", like: "right")
     let bad = BlockKey(view: 1, block: 1)
-    for key in manifest.blockKeys {
+    for key in right.manifest.blockKeys {
       let digest = key == bad ? Digest(of: "other pixels") : nil
-      try writer.append([workshop.makeBlock(key, of: manifest, viewDigest: digest)])
+      try writer.append([workshop.makeBlock(key, of: right, viewDigest: digest)])
     }
     _ = try writer.seal()
     let plan = try workshop.plan("kd@4", epochs: 1, "cache: wrong")

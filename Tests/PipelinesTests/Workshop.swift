@@ -107,8 +107,9 @@ extension Workshop {
   /// Makes a block as simply as possible: one sample after the other through augmentation, one batch
   /// after the other through the network.
   func makeBlock(
-    _ key: BlockKey, of manifest: Manifest, viewDigest: Digest? = nil
+    _ key: BlockKey, of finished: CacheReader, viewDigest: Digest? = nil
   ) throws -> EncodedBlock {
+    let manifest = finished.manifest
     let augmenter = try Augmenter(
       dataSet: openDataSet(data), recipe: Recipe(contentsOf: recipe), seed: manifest.seed)
     let model = try Model.load(from: folder.file("teacher.safetensors"))
@@ -127,17 +128,25 @@ extension Workshop {
         for index in 0..<values.count { features.append(values[index]) }
       }
     }
-    return try BlockEncoder(manifest: manifest).encode(
+    return try BlockEncoder(manifest: manifest, calibration: finished.calibration).encode(
       logits: logits.span, labels: Array(pictures.labels[samples]), view: key.view,
       block: key.block, firstSample: samples.lowerBound,
       viewDigest: viewDigest ?? augmenter.digest(samples: samples, view: key.view),
       features: features.span)
   }
 
+  /// Opens a cache with the manifest, labels and calibration of a finished one.
+  func writer(_ cache: String, like finished: String) throws -> CacheWriter {
+    let reader = try CacheReader(path: folder.file(finished))
+    return try CacheWriter(
+      path: folder.file(cache), manifest: reader.manifest, labels: pictures.labels,
+      calibration: reader.calibration)
+  }
+
   /// Begins another cache with the manifest of a finished one, and puts some blocks into it.
   func begin(_ cache: String, like finished: String, with keys: [BlockKey]) throws {
-    let manifest = try CacheReader(path: folder.file(finished)).manifest
-    let writer = try CacheWriter(path: folder.file(cache), manifest: manifest)
-    for key in keys { try writer.append([makeBlock(key, of: manifest)]) }
+    let reader = try CacheReader(path: folder.file(finished))
+    let writer = try writer(cache, like: finished)
+    for key in keys { try writer.append([makeBlock(key, of: reader)]) }
   }
 }

@@ -1,0 +1,133 @@
+import Basics
+import Foundation
+import LogitCache
+
+// Bytes and errors of records on real teachers.
+//
+// Benchmarks/Peers/teacher_rows.py makes full rows of a teacher (`tools/bench rate NAME` runs it).
+// Here they go through the library as a cache does it: encoder, writer, sealed file, reader. Reported
+// for each k are the stored bytes by field beside the plain layout of TinyViT (Wu and others 2022,
+// arXiv:2207.10666: 2 bytes a class, 2 a probability, 4 for a seed), records a second on one core, what
+// the losses' gradients lose, and whether the certificate in the cache tells the truth.
+
+/// What `benchmarks rate` is asked for.
+struct RateSettings {
+  /// The folder of the rows, and the teacher's name in it.
+  var folder: String
+  var teacher: String
+  var heads: [Int]
+  /// Use only so many samples of each view.
+  var samples: Int?
+  /// Of 256 rows, for the gradients.
+  var batches: Int?
+}
+
+/// What records with one k came to.
+struct RateResult: Encodable {
+  var k: Int
+  var records: Int
+  var blockRows: Int
+  /// Of the blocks' stored values, checksums included.
+  var bytesPerRecord: Double
+  /// Of the whole data file: pages and index too.
+  var fileBytesPerRecord: Double
+  /// Of each plane, by name; frames and checksums are the rest.
+  var planes: [String: Double]
+  /// 4 k + 4.
+  var plainBytes: Int
+  /// What the cache learned before its first block, and the bytes of that.
+  var calibration: String
+  var calibrationBytes: Int
+  /// Heads selected and errors measured, over all C classes, on one core.
+  var measuredPerSecond: Double
+  /// Records written, on one core.
+  var encodedPerSecond: Double
+  var decodedPerSecond: Double
+  /// |g - g'| / |g| of each loss, g from the full rows.
+  var gradientErrors: [String: Double]
+  var certificate: [CertificateCheck]
+  /// The largest relative difference between the certificate and the direct measurement.
+  var certificateDifference: Double
+}
+
+private let seed: UInt64 = 1
+
+func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport) throws {
+  let rows = try TeacherRows(
+    folder: settings.folder, name: settings.teacher, limit: settings.samples)
+  // Full gradients of every batch and loss are kept.
+  let batches = settings.batches ?? (rows.classes > 4096 ? 2 : 8)
+  let start = CPUTime.now
+  let study = try GradientStudy(rows, batches: batches, seed: seed)
+  var results: [RateResult] = []
+  for k in settings.heads where k <= rows.classes {
+    results.append(try rate(rows, k: k, study))
+  }
+  report.setup = [
+    "batches": "\(study.chosen.count / GradientStudy.batchRows) of \(GradientStudy.batchRows)",
+    "busy": start.busyCores,
+    "rows": "\(rows.views) views of \(rows.samples) samples, \(rows.classes) classes",
+    "seed": "\(seed)",
+    "student": String(
+      format: "teacher's logits and noise of %.2f nat, agrees on %.1f %%", study.student.distance,
+      100 * study.student.agreement),
+    "teacher": rows.facts.teacher,
+    "teacher's sureness": String(
+      format: "mean p1 %.3f, agrees with the label on %.1f %%", rows.facts.meanP1,
+      100 * rows.facts.agreementWithLabel),
+    "threads": "1, its CPU time",
+    "what the rows are": rows.facts.how,
+  ]
+  report.rates = results
+  report.rows = results.map {
+    .lessIsBetter(
+      "\(rows.name) k=\($0.k)", ours: $0.bytesPerRecord, peer: Double($0.plainBytes),
+      unit: "B/record")
+  }
+}
+
+private func rate(_ rows: TeacherRows, k: Int, _ study: GradientStudy) throws -> RateResult {
+  let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
+  defer { try? FileManager.default.removeItem(atPath: folder) }
+  let cache = try RateCache(rows, k: k, folder: folder)
+  let (records, direct) = try cache.read(rows, chosen: study.chosen)
+  let reader = cache.reader
+  let checks = direct.beside(try reader.certificate())
+  let count = Double(rows.count)
+  var stored = 0
+  try reader.forEachBlock { _, info in stored += info.storedBytes }
+  return RateResult(
+    k: k, records: rows.count, blockRows: reader.manifest.encoding.blockRows,
+    bytesPerRecord: Double(stored) / count, fileBytesPerRecord: Double(reader.fileBytes) / count,
+    planes: Dictionary(
+      uniqueKeysWithValues: try reader.sizeByPlane().map {
+        ($0.name, Double($0.storedBytes) / count)
+      }),
+    plainBytes: 4 * k + 4, calibration: cache.calibration.summary,
+    calibrationBytes: cache.calibration.bytes.count,
+    measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,
+    decodedPerSecond: count / (try cache.decodeSeconds()),
+    gradientErrors: try study.errors(of: records), certificate: checks,
+    certificateDifference: checks.map(\.difference).max() ?? 0)
+}
+
+extension RateResult {
+  /// The result as aligned text of a few lines.
+  var text: String {
+    let fields = planes.sorted { $0.key < $1.key }
+      .map { String(format: "%@ %.2f", $0.key, $0.value) }
+    let errors = GradientStudy.losses.compactMap { loss in
+      gradientErrors[loss.0].map { String(format: "%@ %.2f", loss.0, 100 * $0) }
+    }
+    return String(
+      format:
+        "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
+      k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, fileBytesPerRecord,
+      measuredPerSecond, encodedPerSecond,
+      decodedPerSecond)
+      + "         learned: \(calibration), \(calibrationBytes) bytes\n"
+      + "         bytes: \(fields.joined(separator: ", "))\n"
+      + "         gradient errors in %: \(errors.joined(separator: ", "))\n"
+      + String(format: "         certificate differs by %.1e at most", certificateDifference)
+  }
+}

@@ -1,0 +1,109 @@
+import Basics
+import Foundation
+import LogitCache
+import Losses
+
+/// A finished cache of a teacher's rows in a scratch folder, and what making it took.
+struct RateCache {
+  let reader: CacheReader
+  /// Of this thread: to select heads and measure errors over all classes, and to write records.
+  private(set) var measureSeconds = 0.0
+  private(set) var packSeconds = 0.0
+  /// What the cache learned, and bytes of it and of the labels.
+  var calibration: Calibration { reader.calibration }
+
+  /// Writes all rows, block by block.
+  init(_ rows: TeacherRows, k: Int, folder: String) throws {
+    var manifest = Self.manifest(rows, k: k)
+    let calibration = try Self.calibration(manifest, rows)
+    manifest.calibration = calibration.digest
+    let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
+    let writer = try CacheWriter(
+      path: folder, manifest: manifest, labels: rows.labels, calibration: calibration)
+    for key in manifest.blockKeys {
+      let samples = manifest.samples(of: key)
+      let logits = rows.copy(view: key.view, samples: samples)
+      let labels = Array(rows.labels[samples])
+      let start = threadSeconds()
+      let block = try encoder.measure(
+        logits: logits.span, labels: labels, view: key.view, block: key.block,
+        firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"))
+      measureSeconds += threadSeconds() - start
+      let middle = threadSeconds()
+      try writer.append([encoder.pack(block)])
+      packSeconds += threadSeconds() - middle
+    }
+    _ = try writer.seal()
+    reader = try CacheReader(path: folder)
+  }
+
+  /// Learned from every third block: the study's tables saw about as much.
+  private static func calibration(
+    _ manifest: Manifest, _ rows: TeacherRows
+  ) throws -> Calibration {
+    let encoder = try BlockEncoder(manifest: manifest)
+    let keys = manifest.blockKeys.enumerated().filter { $0.offset % 3 == 0 }.map(\.element)
+    let blocks = try keys.map { key in
+      let samples = manifest.samples(of: key)
+      let logits = rows.copy(view: key.view, samples: samples)
+      return try encoder.measure(
+        logits: logits.span, labels: Array(rows.labels[samples]), view: key.view,
+        block: key.block, firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
+        forCalibration: true)
+    }
+    return Calibration.learn(blocks, manifest)
+  }
+
+  private static func manifest(_ rows: TeacherRows, k: Int) -> Manifest {
+    Manifest(
+      dataSet: DataSetIdentity(
+        name: rows.name, fingerprint: Digest(of: rows.name), labels: rows.labels,
+        classNames: (0..<rows.classes).map { "\($0)" }),
+      recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
+      seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),
+      encoding: Encoding(classes: rows.classes, k: k))
+  }
+
+  /// Seconds of this thread to decode every block once: the least of three passes.
+  func decodeSeconds() throws -> Double {
+    var batch = reader.makeBatch()
+    var least = Double.infinity
+    for _ in 0..<3 {
+      let start = threadSeconds()
+      for key in reader.manifest.blockKeys {
+        try reader.decode(view: key.view, block: key.block, into: &batch)
+      }
+      least = min(least, threadSeconds() - start)
+    }
+    return least
+  }
+
+  /// The records of some rows (view times n plus sample), in that order, and all records' errors
+  /// measured against the full rows.
+  func read(
+    _ rows: TeacherRows, chosen: [Int]
+  ) throws -> (records: TeacherBatch, certificate: DirectCertificate) {
+    let manifest = reader.manifest
+    let places = Dictionary(uniqueKeysWithValues: zip(chosen, chosen.indices))
+    var direct = DirectCertificate(manifest.encoding)
+    var records = reader.makeBatch()
+    records.resize(to: chosen.count)
+    var batch = reader.makeBatch()
+    for key in manifest.blockKeys {
+      try reader.decode(view: key.view, block: key.block, into: &batch)
+      for (row, sample) in manifest.samples(of: key).enumerated() {
+        let index = key.view * rows.samples + sample
+        direct.add(batch, row, row: rows.copy(row: index).span)
+        if let place = places[index] { records.copyRow(row, of: batch, to: place) }
+      }
+    }
+    return (records, direct)
+  }
+}
+
+/// CPU time of this thread: other programs on the machine take none of it.
+private func threadSeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}

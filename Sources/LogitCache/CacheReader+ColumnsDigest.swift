@@ -1,0 +1,51 @@
+package import Basics
+import LMDB
+
+extension CacheReader {
+  /// SHA-256 of all decoded integers, block by block (Tests/Golden/README.md).
+  ///
+  /// By this, readers in different languages compare themselves.
+  /// - Throws: `Problem(.corrupt)` naming the block that is damaged.
+  package func columnsDigest() throws -> Digest {
+    let decoder = try BlockDecoder(manifest, calibration)
+    var builder = DigestBuilder()
+    for key in try storedBlocks() {
+      try environment.read { transaction in
+        let table = environment.table("blocks")
+        guard let value = try transaction.value(forKey: key.bytes, in: table) else {
+          throw Problem(.corrupt, "\(path): \(key) has an index entry but no content")
+        }
+        let labels = try LabelTable.read(key.block, transaction, environment, manifest)
+        try decoder.decode(value, as: key, labels: labels)
+      }
+      decoder.columns.append(to: &builder)
+    }
+    return builder.finish()
+  }
+}
+
+extension RecordColumns {
+  fileprivate func append(to builder: inout DigestBuilder) {
+    append(ids, columns: k, to: &builder)
+    append(levels, columns: k, to: &builder)
+    append(largest, columns: 1, to: &builder)
+    append(labels, columns: 1, to: &builder)
+    append(labelRanks, columns: 1, to: &builder)
+    append(labelLevels, columns: 1, to: &builder)
+    append(tails, columns: temperatures, to: &builder)
+    if hasFeatureNorms { append(featureNorms, columns: 1, to: &builder) }
+  }
+
+  /// Numbers of rank-major columns as Int64, row-major.
+  private func append(
+    _ values: [some FixedWidthInteger], columns: Int, to builder: inout DigestBuilder
+  ) {
+    var ordered: [Int64] = []
+    for row in 0..<rows {
+      for column in 0..<columns {
+        ordered.append(Int64(values[column * rows + row]).littleEndian)
+      }
+    }
+    ordered.withUnsafeBytes { builder.append($0) }
+  }
+}

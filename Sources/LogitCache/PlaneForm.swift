@@ -1,0 +1,109 @@
+import Basics
+
+/// How a list of integers is written (docs/FORMAT.md, "Forms").
+///
+/// Raw values are stored numbers: the number of bits of a code, 0 for buckets.
+enum PlaneForm: UInt8, CaseIterable {
+  /// A byte for each integer that names its bucket, then the bits that tell it from its neighbours.
+  case buckets = 0
+  /// Eight codes to a byte; the largest code, 1, means "in the escapes".
+  case bits1 = 1
+  /// Four codes to a byte; 3 means "in the escapes".
+  case bits2 = 2
+  /// Two codes to a byte; 15 means "in the escapes".
+  case bits4 = 4
+  /// All integers in as many bits as the largest one needs: the worst case.
+  case plain = 16
+}
+
+/// Buckets: 0...15 have one each, then four to an octave, up to 2^32 - 1 in bucket 127.
+enum Bucket {
+  static let count = 128
+
+  /// The bucket of an integer.
+  @inline(__always)
+  static func index(of value: UInt32) -> UInt8 {
+    if value < 16 { return UInt8(truncatingIfNeeded: value) }
+    let octave = 31 &- UInt32(truncatingIfNeeded: value.leadingZeroBitCount)
+    return UInt8(truncatingIfNeeded: octave &* 4 &+ (value &>> (octave &- 2)) & 3)
+  }
+
+  /// Bits that are left of an integer in a bucket.
+  @inline(__always)
+  static func width(_ bucket: UInt8) -> UInt32 {
+    bucket < 16 ? 0 : UInt32(bucket) / 4 - 2
+  }
+
+  /// The first integer of a bucket.
+  @inline(__always)
+  static func base(_ bucket: UInt8) -> UInt32 {
+    bucket < 16 ? UInt32(bucket) : (4 + UInt32(bucket) & 3) << width(bucket)
+  }
+
+  /// `base` and `width` of every bucket, for decoding: base in the low half.
+  static let table: [UInt64] = (0..<UInt8(count)).map {
+    UInt64(base($0)) | UInt64(width($0)) << 32
+  }
+}
+
+/// Maps small integers of either sign to small non-negative ones: 0, -1, 1, -2 -> 0, 1, 2, 3.
+@inline(__always)
+func zigzag(_ value: Int32) -> UInt32 { UInt32(bitPattern: (value << 1) ^ (value >> 31)) }
+
+/// The inverse of `zigzag`.
+@inline(__always)
+func unzigzag(_ value: UInt32) -> Int32 {
+  Int32(bitPattern: value >> 1) ^ -Int32(bitPattern: value & 1)
+}
+
+/// Appends bits to bytes, low bits first.
+struct BitWriter {
+  private(set) var bytes: [UInt8] = []
+  private var pending: UInt64 = 0
+  private var filled: UInt64 = 0
+
+  /// Appends the low `width` bits of `value`, 0...32; the others must be 0.
+  @inline(__always)
+  mutating func append(_ value: UInt32, width: UInt32) {
+    pending |= UInt64(value) &<< filled
+    filled &+= UInt64(width)
+    while filled >= 8 {
+      bytes.append(UInt8(truncatingIfNeeded: pending))
+      pending &>>= 8
+      filled &-= 8
+    }
+  }
+
+  /// Fills the last byte with 0 bits.
+  mutating func finish() -> [UInt8] {
+    if filled > 0 { bytes.append(UInt8(truncatingIfNeeded: pending)) }
+    return bytes
+  }
+}
+
+/// Bits of the optimal prefix code of a histogram: what zstd's literals take, but for its table.
+///
+/// An exact integer, so that the choice of a form is the same everywhere. 0 when there is at most one symbol.
+func prefixCodeBits(_ histogram: [Int]) -> Int {
+  var leaves = histogram.filter { $0 > 0 }
+  if leaves.count < 2 { return 0 }
+  leaves.sort()
+  // Two queues, both ascending: leaves, and sums of pairs in the order they are made.
+  var sums: [Int] = []
+  sums.reserveCapacity(leaves.count)
+  var (leaf, sum, total) = (0, 0, 0)
+  func next() -> Int {
+    if sum == sums.count || (leaf < leaves.count && leaves[leaf] <= sums[sum]) {
+      leaf += 1
+      return leaves[leaf - 1]
+    }
+    sum += 1
+    return sums[sum - 1]
+  }
+  for _ in 1..<leaves.count {
+    let pair = next() + next()
+    sums.append(pair)
+    total += pair
+  }
+  return total
+}

@@ -1,0 +1,162 @@
+import Basics
+
+/// One line of a block's plane directory.
+struct PlaneEntry {
+  let plane: UInt8
+  let group: UInt8
+  let form: PlaneForm
+  let width: UInt8
+  let length: Int
+
+  /// Reads a directory and checks that it names exactly `planes`, in order.
+  @_lifetime(reader: copy reader)
+  static func readDirectory(
+    from reader: inout ByteReader, expecting planes: [PlanePlace]
+  ) throws -> [PlaneEntry] {
+    var entries: [PlaneEntry] = []
+    entries.reserveCapacity(planes.count)
+    for place in planes {
+      guard let plane = reader.next(UInt8.self), let group = reader.next(UInt8.self),
+        let form = reader.next(UInt8.self), let width = reader.next(UInt8.self),
+        let length = reader.next(UInt32.self)
+      else { throw Problem(.corrupt, "its plane directory is cut off") }
+      guard PlanePlace(plane: plane, group: group) == place, let form = PlaneForm(rawValue: form),
+        form == .plain ? width <= 32 : width == 0
+      else {
+        throw Problem(
+          .corrupt,
+          "its plane directory has plane \(plane).\(group), form \(form), width \(width) where "
+            + "plane \(place.plane).\(place.group) belongs")
+      }
+      entries.append(
+        PlaneEntry(plane: plane, group: group, form: form, width: width, length: Int(length)))
+    }
+    return entries
+  }
+
+  /// Reads all of `bytes` as `values.count` integers.
+  ///
+  /// - Throws: `Problem(.corrupt)` when the bytes are not exactly that many integers.
+  func decode(
+    _ bytes: UnsafeRawBufferPointer, into values: UnsafeMutableBufferPointer<UInt32>
+  ) throws {
+    var bytes = bytes
+    switch form {
+    case .buckets: try decodeBuckets(&bytes, into: values)
+    case .plain: try decodePlain(&bytes, into: values)
+    case .bits1, .bits2, .bits4: try decodePacked(&bytes, into: values)
+    }
+    guard bytes.isEmpty else { throw wrongLength }
+  }
+
+  private func decodeBuckets(
+    _ bytes: inout UnsafeRawBufferPointer, into values: UnsafeMutableBufferPointer<UInt32>
+  ) throws {
+    let count = values.count
+    let names = try take(count, from: &bytes)
+    var bits = 0
+    var largest: UInt8 = 0
+    for index in 0..<count {
+      let name = names[index]
+      largest = max(largest, name)
+      // Bucket.width without a branch: 16...19 have 2 bits.
+      bits &+= Int(name >= 16 ? name &>> 2 &- 2 : 0)
+    }
+    guard Int(largest) < Bucket.count else {
+      throw Problem(.corrupt, "plane \(name) names bucket \(largest)")
+    }
+    let rest = try take((bits + 7) / 8, from: &bytes)
+    Bucket.table.withUnsafeBufferPointer { table in
+      var place = 0
+      for index in 0..<count {
+        let bucket = table[Int(names[index])]
+        let width = bucket &>> 32
+        let more = width == 0 ? 0 : PlaneEntry.bits(rest, at: place, width: width)
+        place &+= Int(width)
+        values[index] = UInt32(truncatingIfNeeded: bucket &+ more)
+      }
+    }
+    try demandZeroFill(rest, bits)
+  }
+
+  private func decodePacked(
+    _ bytes: inout UnsafeRawBufferPointer, into values: UnsafeMutableBufferPointer<UInt32>
+  ) throws {
+    let count = values.count
+    let width = Int(form.rawValue)
+    let escape = UInt32(1) << UInt32(width) - 1
+    let codes = try take((count * width + 7) / 8, from: &bytes)
+    var escaped = 0
+    for index in 0..<count {
+      let place = index &* width
+      let code = UInt32(codes[place &>> 3]) &>> UInt32(truncatingIfNeeded: place & 7) & escape
+      values[index] = code
+      escaped &+= code == escape ? 1 : 0
+    }
+    try demandZeroFill(codes, count * width)
+    guard escaped > 0 else { return }
+    try withUnsafeTemporaryAllocation(of: UInt32.self, capacity: escaped) { rest in
+      try decodeBuckets(&bytes, into: rest)
+      var next = 0
+      for index in 0..<count where values[index] == escape {
+        let (value, overflow) = rest[next].addingReportingOverflow(escape)
+        guard !overflow else {
+          throw Problem(.corrupt, "plane \(name) holds an integer above 2^32")
+        }
+        values[index] = value
+        next &+= 1
+      }
+    }
+  }
+
+  private func decodePlain(
+    _ bytes: inout UnsafeRawBufferPointer, into values: UnsafeMutableBufferPointer<UInt32>
+  ) throws {
+    let bits = values.count * Int(width)
+    let packed = try take((bits + 7) / 8, from: &bytes)
+    for index in 0..<values.count {
+      values[index] = UInt32(
+        truncatingIfNeeded: PlaneEntry.bits(packed, at: index &* Int(width), width: UInt64(width)))
+    }
+    try demandZeroFill(packed, bits)
+  }
+
+  /// `width` bits, 0...32, from bit `place` on.
+  @inline(__always)
+  private static func bits(
+    _ bytes: UnsafeRawBufferPointer, at place: Int, width: UInt64
+  ) -> UInt64 {
+    let offset = place &>> 3
+    var word: UInt64 = 0
+    if offset &+ 8 <= bytes.count {
+      word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    } else {
+      for index in offset..<bytes.count {
+        word |= UInt64(bytes[index]) &<< UInt64(truncatingIfNeeded: 8 &* (index &- offset))
+      }
+    }
+    return word &>> UInt64(truncatingIfNeeded: place & 7) & ((1 &<< width) &- 1)
+  }
+
+  private func take(
+    _ count: Int, from bytes: inout UnsafeRawBufferPointer
+  ) throws -> UnsafeRawBufferPointer {
+    guard bytes.count >= count else { throw wrongLength }
+    let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+    bytes = UnsafeRawBufferPointer(rebasing: bytes[count...])
+    return part
+  }
+
+  /// The bits after the last one, up to the end of its byte, must be 0.
+  private func demandZeroFill(_ bytes: UnsafeRawBufferPointer, _ bits: Int) throws {
+    guard bits & 7 == 0 || bytes[bytes.count - 1] >> UInt8(bits & 7) == 0 else {
+      throw Problem(.corrupt, "plane \(name) has bits after its end")
+    }
+  }
+
+  private var wrongLength: Problem {
+    Problem(.corrupt, "plane \(name) has \(length) bytes, wrong for its integers")
+  }
+
+  private var name: String { "\(PlaneID.name(plane)).\(group)" }
+}

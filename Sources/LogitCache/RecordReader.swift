@@ -1,0 +1,84 @@
+import Basics
+public import Losses
+
+/// Reads single records of a cache, by sample and view, in any order.
+///
+/// A cache is stored in blocks, so a lone record costs as much as its whole block: about 0.3 ms for
+/// 2,048 records at k = 10. The blocks read last stay decoded; a record of one of them costs the copy
+/// of a row, and no allocation. To read everything, `CacheReader.decode(view:block:into:)` is the
+/// way: in order, or block by block in a random order and then rows in a random order among a few.
+///
+/// One reader serves one thread; any number of them share a `CacheReader`.
+public struct RecordReader {
+  /// The cache that is read.
+  public let cache: CacheReader
+  /// How many blocks were decoded so far: what the reads really cost.
+  public private(set) var decodedBlocks = 0
+
+  private let manifest: Manifest
+  private let capacity: Int
+  private var held: [HeldBlock] = []
+  /// The records of each held block.
+  private var records: [TeacherBatch] = []
+  /// Reads so far, the clock of `lastUse`.
+  private var reads = 0
+
+  private struct HeldBlock {
+    /// `nil` after a failure to decode.
+    var key: BlockKey?
+    var lastUse: Int
+  }
+
+  /// A reader that keeps up to `blocks` decoded blocks, at least one.
+  ///
+  /// A decoded record takes 8 bytes for each of its k classes and about 30 more.
+  public init(_ cache: CacheReader, blocks: Int = 16) {
+    precondition(blocks >= 1, "a reader keeps at least one block, not \(blocks)")
+    self.cache = cache
+    manifest = cache.manifest
+    capacity = blocks
+  }
+
+  /// Copies a record into row `row` of a batch.
+  ///
+  /// - Precondition: the batch came from the cache's `makeBatch()`, or has the same shape, and has
+  ///   that row.
+  /// - Throws: `Problem(.usage)` when the cache has no such sample or view; `.corrupt` naming the
+  ///   block when it is damaged; `.noInput` when it is not stored.
+  public mutating func read(
+    sample: Int, view: Int, into batch: inout TeacherBatch, row: Int
+  ) throws {
+    guard (0..<manifest.dataSet.samples).contains(sample), (0..<manifest.views).contains(view)
+    else {
+      throw Problem(
+        .usage,
+        "\(cache.path) has \(manifest.dataSet.samples) samples and \(manifest.views) views, "
+          + "counted from 0; there is no sample \(sample), view \(view)")
+    }
+    let (block, place) = sample.quotientAndRemainder(dividingBy: manifest.encoding.blockRows)
+    let index = try hold(BlockKey(view: view, block: block))
+    reads += 1
+    held[index].lastUse = reads
+    records.withUnsafeBufferPointer { batch.copyRow(place, of: $0[index], to: row) }
+  }
+
+  /// Where a block is held, decoded in place of the one not used for the longest time if need be.
+  private mutating func hold(_ key: BlockKey) throws -> Int {
+    for index in held.indices where held[index].key == key { return index }
+    let index = vacancy()
+    held[index].key = nil
+    try cache.decode(view: key.view, block: key.block, into: &records[index])
+    held[index].key = key
+    decodedBlocks += 1
+    return index
+  }
+
+  private mutating func vacancy() -> Int {
+    if held.count < capacity {
+      held.append(HeldBlock(key: nil, lastUse: 0))
+      records.append(cache.makeBatch())
+      return held.count - 1
+    }
+    return held.indices.min { held[$0].lastUse < held[$1].lastUse } ?? 0
+  }
+}

@@ -1,0 +1,213 @@
+import Basics
+
+/// Foretells the tail ratios of a record from its gaps, in integers only.
+///
+/// Of a ratio r = log(tail / head) at T, what the head says by itself is taken away first:
+/// `e = r + G / T + H`, where G is the gap of rank k-1 and H the head's log-sum-exp at T, is the logarithm of the
+/// tail's mass in units of the last head class. A linear function of the last gap, the middle gap and the e of the
+/// temperatures before, learned from calibration rows, foretells e.
+struct TailPredictor: Equatable, Sendable {
+  /// Numbers that a prediction is made of, before those of earlier temperatures: 1 nat, the gap of rank k-1, the
+  /// gap of rank k/2.
+  static let base = 3
+  /// Bits after the point of a coefficient.
+  static let fraction: Int64 = 12
+  /// No coefficient is larger in magnitude: predictions stay within an Int64.
+  static let limit: Int64 = 1 << 20
+
+  /// Coefficients of each temperature: `base`, and one for each temperature before it.
+  let coefficients: [[Int32]]
+
+  /// Where nothing was learned: e at the first temperature is 0, at others that of the temperature before.
+  static func plain(temperatures: Int) -> TailPredictor {
+    TailPredictor(
+      coefficients: (0..<temperatures).map { index in
+        var own = [Int32](repeating: 0, count: base + index)
+        if index > 0 { own[base + index - 1] = 1 << Int32(fraction) }
+        return own
+      })
+  }
+}
+
+/// Computes the predictions for a block: the tables behind `TailPredictor`.
+struct TailModel {
+  private let encoding: Encoding
+  private let predictor: TailPredictor
+  /// For each temperature, 2^16 exp(-gap / T) by level, until it rounds to 0.
+  private let powers: [[UInt32]]
+  /// ln 2 times 0...24 in tail steps.
+  private let octaves: [Int32]
+  /// ln(1 + (i + 1/2) / 256) in tail steps, i = 0...255.
+  private let mantissas: [Int32]
+  /// Head sums [rows], e of all temperatures [temperatures, rows].
+  private var sums: [UInt64] = []
+  private var excess: [Int32] = []
+
+  init(_ encoding: Encoding, _ predictor: TailPredictor) {
+    self.encoding = encoding
+    self.predictor = predictor
+    powers = encoding.tailTemperatures.map { temperature in
+      let step = 1 / (Double(encoding.stepsPerNat) * temperature.value)
+      // exp(-12) 2^16 < 1/2.
+      return (0...Int(12 / step)).map {
+        UInt32((65_536 * exactExp(-Double($0) * step)).rounded(.toNearestOrEven))
+      }
+    }
+    let steps = Double(encoding.tailStepsPerNat)
+    octaves = (0...24).map {
+      Int32((Double($0) * exactLog(2) * steps).rounded(.toNearestOrEven))
+    }
+    mantissas = (0..<256).map {
+      Int32((exactLog(1 + (Double($0) + 0.5) / 256) * steps).rounded(.toNearestOrEven))
+    }
+  }
+
+  /// Visits every ratio with its prediction, temperatures in order.
+  ///
+  /// - Parameter body: is given the temperature, the row and the prediction, and returns the ratio.
+  @inline(__always)
+  mutating func predict(
+    _ columns: borrowing RecordColumns, _ body: (Int, Int, Int32) throws -> Int32
+  ) rethrows {
+    let rows = columns.rows
+    excess.setCount(columns.temperatures * rows, filler: 0)
+    for index in 0..<columns.temperatures {
+      addHeads(columns, index)
+      let coefficients = predictor.coefficients[index]
+      let temperature = encoding.temperatures[index]
+      let last = (encoding.k - 1) * rows
+      let middle = (encoding.k / 2) * rows
+      let numerator = Int64(encoding.tailStepsPerNat * temperature.denominator)
+      let denominator = Int64(encoding.stepsPerNat * temperature.numerator)
+      for row in 0..<rows {
+        let lastGap = Int64(columns.levels[last &+ row])
+        let shift = Int64(lastGap &* numerator / denominator) &+ Int64(headLog(sums[row]))
+        var sum =
+          Int64(coefficients[0]) &* Int64(encoding.tailStepsPerNat)
+          &+ Int64(coefficients[1]) &* lastGap
+          &+ Int64(coefficients[2]) &* Int64(columns.levels[middle &+ row])
+        for before in 0..<index {
+          sum &+=
+            Int64(coefficients[TailPredictor.base &+ before])
+            &* Int64(excess[before &* rows &+ row])
+        }
+        let rounded = (sum &+ 1 << (TailPredictor.fraction - 1)) >> TailPredictor.fraction
+        let ratio = try body(index, row, Int32(truncatingIfNeeded: rounded &- shift))
+        excess[index &* rows &+ row] = Int32(truncatingIfNeeded: Int64(ratio) &+ shift)
+      }
+    }
+  }
+
+  /// Sums 2^16 exp(-gap / T) over the head of every row; at least 2^16.
+  private mutating func addHeads(_ columns: borrowing RecordColumns, _ index: Int) {
+    let rows = columns.rows
+    sums.setCount(rows, filler: 0)
+    for row in 0..<rows { sums[row] = 0 }
+    sums.withUnsafeMutableBufferPointer { sums in
+      columns.levels.withUnsafeBufferPointer { levels in
+        powers[index].withUnsafeBufferPointer { powers in
+          let end = UInt32(powers.count &- 1)
+          for rank in 0..<encoding.k {
+            let start = rank &* rows
+            for row in 0..<rows {
+              sums[row] &+= UInt64(powers[Int(min(levels[start &+ row], end))])
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// ln(sum / 2^16) in tail steps, within 1/500 nat and a step.
+  @inline(__always)
+  private func headLog(_ sum: UInt64) -> Int32 {
+    let octave = 63 &- sum.leadingZeroBitCount  // 16...40: a head has at most 2^24 classes
+    let mantissa = (sum &<< UInt64(truncatingIfNeeded: 40 &- octave)) &>> 32 & 255
+    return octaves[octave &- 16] &+ mantissas[Int(mantissa)]
+  }
+}
+
+extension TailPredictor {
+  /// Learns the coefficients of each temperature by least squares.
+  ///
+  /// Sums are of integers, and the solution is made of IEEE 754 operations in a fixed order.
+  static func learn(_ blocks: [RecordColumns], _ encoding: Encoding) -> TailPredictor {
+    let count = encoding.tailTemperatures.count
+    var equations = (0..<count).map { NormalEquations(base + $0) }
+    for columns in blocks { add(columns, encoding, to: &equations) }
+    return TailPredictor(
+      coefficients: equations.map { $0.solution().map { coefficient($0) } })
+  }
+
+  private static func coefficient(_ value: Double) -> Int32 {
+    let scaled = (value * Double(1 << fraction)).rounded(.toNearestOrEven)
+    return Int32(max(-Double(limit), min(Double(limit), scaled)))
+  }
+
+  /// Adds the numbers and the e of every row to the sums of each temperature.
+  private static func add(
+    _ columns: RecordColumns, _ encoding: Encoding, to equations: inout [NormalEquations]
+  ) {
+    let rows = columns.rows
+    // Foretelling e = 0 gives minus what the head says: e is then the ratio minus that.
+    let zero = TailPredictor(
+      coefficients: equations.indices.map { [Int32](repeating: 0, count: base + $0) })
+    var model = TailModel(encoding, zero)
+    var excess = [[Double]](repeating: [], count: columns.temperatures)
+    model.predict(columns) { temperature, row, prediction in
+      let ratio = columns.tails[temperature * rows + row]
+      excess[temperature].append(Double(ratio &- prediction))
+      return ratio
+    }
+    for row in 0..<rows {
+      var numbers = [
+        Double(encoding.tailStepsPerNat),
+        Double(columns.levels[(encoding.k - 1) * rows + row]),
+        Double(columns.levels[(encoding.k / 2) * rows + row]),
+      ]
+      for temperature in equations.indices {
+        equations[temperature].add(numbers, excess[temperature][row])
+        numbers.append(excess[temperature][row])
+      }
+    }
+  }
+}
+
+/// Sums of a least-squares problem, and its solution.
+private struct NormalEquations {
+  private let size: Int
+  /// [size, size + 1], the right side last.
+  private var sums: [Double]
+
+  init(_ size: Int) {
+    self.size = size
+    sums = Array(repeating: 0, count: size * (size + 1))
+  }
+
+  mutating func add(_ numbers: [Double], _ target: Double) {
+    for i in 0..<size {
+      for j in 0..<size { sums[i * (size + 1) + j] += numbers[i] * numbers[j] }
+      sums[i * (size + 1) + size] += numbers[i] * target
+    }
+  }
+
+  /// Gaussian elimination; a little ridge makes numbers that say nothing new count nothing.
+  func solution() -> [Double] {
+    var a = sums
+    let width = size + 1
+    for i in 0..<size { a[i * width + i] += 1e-6 * a[i * width + i] + 1 }
+    for i in 0..<size {
+      for j in i + 1..<max(size, i + 1) {
+        let factor = a[j * width + i] / a[i * width + i]
+        for column in i..<width { a[j * width + column] -= factor * a[i * width + column] }
+      }
+    }
+    var x = [Double](repeating: 0, count: size)
+    for i in (0..<size).reversed() {
+      var rest = a[i * width + size]
+      for j in i + 1..<max(size, i + 1) { rest -= a[i * width + j] * x[j] }
+      x[i] = rest / a[i * width + i]
+    }
+    return x
+  }
+}

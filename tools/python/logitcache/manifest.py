@@ -1,0 +1,250 @@
+"""What a cache is: the manifest, its limits and its fingerprint (docs/FORMAT.md, 4 and 9)."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .canonical import canonical_json, digest, is_digest, parse_canonical
+from .errors import LogitCacheError, demand
+
+FORMAT_VERSION = 1
+LARGEST_BLOCK = 2**30
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How records are stored; steps are counts in one nat."""
+
+    classes: int
+    k: int
+    steps_per_nat: int
+    largest_steps_per_nat: int
+    tail_steps_per_nat: int
+    temperatures: tuple[Fraction, ...]
+    feature_width: int | None
+    block_rows: int
+    codec: int
+    zstd_level: int
+
+    @property
+    def tail_temperatures(self) -> tuple[Fraction, ...]:
+        """The temperatures at which a record has a tail ratio: none when k = C."""
+        return self.temperatures if self.k < self.classes else ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that decides the records of a cache."""
+
+    data_set_name: str
+    data_set_fingerprint: str
+    samples: int
+    labels_digest: str
+    class_names: tuple[str, ...]
+    recipe: object
+    recipe_digest: str
+    seed: int
+    views: int
+    teacher: dict
+    encoding: Encoding
+    calibration: str
+    fingerprint: str
+
+    @property
+    def blocks_per_view(self) -> int:
+        return -(-self.samples // self.encoding.block_rows)
+
+    def block_samples(self, block: int) -> range:
+        """The samples of a block of any view."""
+        first = block * self.encoding.block_rows
+        return range(first, min(first + self.encoding.block_rows, self.samples))
+
+    def contains(self, view: int, block: int) -> bool:
+        """Whether a complete cache has this block."""
+        return 0 <= view < self.views and 0 <= block < self.blocks_per_view
+
+
+def parse_manifest(text: bytes, path: str) -> Manifest:
+    """Reads canonical JSON and checks every member; raises LogitCacheError."""
+    what = f"{path}: the manifest"
+    document = parse_canonical(text, what)
+    try:
+        return _manifest(document)
+    except LogitCacheError as error:
+        raise LogitCacheError(f"{what} is damaged: {error}") from None
+
+
+def _members(value, name: str, required: dict, optional: dict | None = None) -> dict:
+    """The members of an object, all of the named types and no others."""
+    types = required | (optional or {})
+    demand(isinstance(value, dict), f"{name} is not an object")
+    missing, foreign = required.keys() - value.keys(), value.keys() - types.keys()
+    demand(not missing, f"{name} lacks {', '.join(sorted(missing))}")
+    demand(not foreign, f"{name} has the unknown members {', '.join(sorted(foreign))}")
+    for key, member in value.items():
+        fits = isinstance(member, types[key]) and not isinstance(member, bool)
+        demand(fits, f"{name}.{key} is not of the right type")
+    return value
+
+
+def _manifest(document) -> Manifest:
+    version = document.get("formatVersion") if isinstance(document, dict) else None
+    demand(version == FORMAT_VERSION, f"format version {version} is not known, only 1 is read")
+    top = _members(
+        document,
+        "it",
+        dict(
+            formatVersion=int,
+            dataSet=dict,
+            recipe=dict,
+            seed=int,
+            views=int,
+            teacher=dict,
+            encoding=dict,
+            calibration=str,
+        ),
+    )
+    data_set = _members(
+        top["dataSet"],
+        "dataSet",
+        dict(name=str, fingerprint=str, samples=int, labels=str, classNames=list),
+    )
+    recipe = _members(top["recipe"], "recipe", dict(digest=str, content=object))
+    encoding = _encoding(top["encoding"])
+    for value, name in [
+        (data_set["fingerprint"], "dataSet.fingerprint"),
+        (data_set["labels"], "dataSet.labels"),
+        (recipe["digest"], "recipe.digest"),
+        (top["calibration"], "calibration"),
+    ]:
+        demand(is_digest(value), f"{name} is not a digest")
+    names = data_set["classNames"]
+    demand(all(isinstance(name, str) for name in names), "a class name is not a text")
+    manifest = Manifest(
+        data_set_name=data_set["name"],
+        data_set_fingerprint=data_set["fingerprint"],
+        samples=data_set["samples"],
+        labels_digest=data_set["labels"],
+        class_names=tuple(names),
+        recipe=recipe["content"],
+        recipe_digest=recipe["digest"],
+        seed=top["seed"],
+        views=top["views"],
+        teacher=top["teacher"],
+        encoding=encoding,
+        calibration=top["calibration"],
+        fingerprint=_fingerprint(top),
+    )
+    _check_sizes(manifest)
+    return manifest
+
+
+def _fingerprint(document: dict) -> str:
+    """Digest of the canonical JSON with the zstd level set to 0."""
+    identity = document | {"encoding": document["encoding"] | {"zstdLevel": 0}}
+    return digest(canonical_json(identity))
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    encoding = manifest.encoding
+    demand(1 <= manifest.samples <= 2**40, f"{manifest.samples} samples cannot be cached")
+    demand(1 <= manifest.views <= 2**24, f"{manifest.views} views cannot be cached")
+    demand(manifest.blocks_per_view < 2**32, f"{manifest.blocks_per_view} blocks are too many")
+    demand(0 <= manifest.seed < 2**63, f"the seed {manifest.seed} is not below 2^63")
+    demand(
+        len(manifest.class_names) == encoding.classes,
+        f"{len(manifest.class_names)} class names for {encoding.classes} classes",
+    )
+    demand(
+        encoding.feature_width is None or manifest.samples * manifest.views <= 2**31,
+        "there are too many records for sums of features",
+    )
+
+
+def _encoding(value) -> Encoding:
+    _members(
+        value,
+        "encoding",
+        dict(
+            classes=int,
+            k=int,
+            stepsPerNat=int,
+            largestStepsPerNat=int,
+            tailStepsPerNat=int,
+            temperatures=list,
+            blockRows=int,
+            codec=int,
+            zstdLevel=int,
+        ),
+        dict(featureWidth=int),
+    )
+
+    def within(name: str, least: int, greatest: int):
+        number = value[name]
+        demand(
+            least <= number <= greatest,
+            f"encoding.{name} is {number}, it must be in {least}...{greatest}",
+        )
+        return number
+
+    classes = within("classes", 1, 2**24)
+    steps = within("stepsPerNat", 1, 256)
+    has_features = "featureWidth" in value
+    encoding = Encoding(
+        classes=classes,
+        k=within("k", 1, classes),
+        steps_per_nat=steps,
+        largest_steps_per_nat=within("largestStepsPerNat", steps, 256),
+        tail_steps_per_nat=within("tailStepsPerNat", 1, 256),
+        temperatures=_temperatures(value["temperatures"]),
+        feature_width=(
+            within("featureWidth", 1, min(2**16, max(1, 2**28 // classes)))
+            if has_features
+            else None
+        ),
+        block_rows=within("blockRows", 1, 2**16),
+        codec=within("codec", 1, 1),
+        zstd_level=within("zstdLevel", 1, 19),
+    )
+    demand(
+        largest_block(encoding) <= LARGEST_BLOCK,
+        f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block",
+    )
+    return encoding
+
+
+def largest_block(encoding: Encoding) -> int:
+    """No canonical block of this encoding is longer, in bytes."""
+    features = 0 if encoding.feature_width is None else 1
+    integers = 2 * encoding.k + 3 + len(encoding.tail_temperatures) + features
+    return 824 + encoding.block_rows * 6 * integers
+
+
+def class_width(classes: int) -> int:
+    """The bits of a class."""
+    return max(1, (classes - 1).bit_length())
+
+
+def _temperatures(values: list) -> tuple[Fraction, ...]:
+    temperatures = tuple(_temperature(value) for value in values)
+    demand(1 <= len(temperatures) <= 8, f"{len(temperatures)} temperatures, 1 to 8 are allowed")
+    ascending = all(a < b for a, b in zip(temperatures, temperatures[1:]))
+    demand(ascending, "the temperatures are not ascending")
+    demand(temperatures[0] >= Fraction(1, 4), "a temperature is below 1/4")
+    return temperatures
+
+
+def _temperature(value) -> Fraction:
+    """An integer, or text such as "3/2" in lowest terms."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    try:
+        temperature = Fraction(value) if is_whole or isinstance(value, str) else None
+    except (ValueError, ZeroDivisionError):
+        temperature = None
+    sound = (
+        temperature is not None
+        and 1 <= temperature.numerator <= 1000
+        and temperature.denominator <= 1000
+        and (is_whole or (str(temperature) == value and temperature.denominator > 1))
+    )
+    demand(sound, f'{value!r} is not a temperature such as 2 or "3/2"')
+    return temperature

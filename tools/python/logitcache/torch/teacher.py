@@ -1,0 +1,110 @@
+"""What a teacher said about a batch, as tensors; never a dense [B, C] array."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import softplus
+
+from ..errors import LogitCacheError
+from ..records import Records
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    """Records of B views with k of C classes each; values in nats, see `logitcache.Records`.
+
+    `mean_tail_logits` [B] are the means of the C - k logits outside the head, None unless they
+    are known from elsewhere: a cache does not keep them.
+    """
+
+    classes: int
+    tail_temperatures: tuple[float, ...]
+    class_ids: torch.Tensor
+    gaps: torch.Tensor
+    largest_logits: torch.Tensor
+    labels: torch.Tensor
+    label_gaps: torch.Tensor
+    label_ranks: torch.Tensor
+    log_tail_ratios: torch.Tensor
+    feature_norms: torch.Tensor | None = None
+    mean_tail_logits: torch.Tensor | None = None
+
+    @classmethod
+    def from_records(cls, records: Records) -> "TeacherBatch":
+        """Copies records; class ids and labels become int64, as indices must be."""
+        arrays = {name: torch.tensor(value) for name, value in records.arrays().items()}
+        for name in ("class_ids", "labels", "label_ranks"):
+            arrays[name] = arrays[name].long()
+        return cls(records.classes, records.tail_temperatures, **arrays)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def k(self) -> int:
+        return self.class_ids.shape[1]
+
+    @property
+    def tail_classes(self) -> int:
+        """C - k."""
+        return self.classes - self.k
+
+    def map(self, change) -> "TeacherBatch":
+        """The batch with every tensor changed."""
+        return dataclasses.replace(
+            self,
+            **{
+                field.name: change(value)
+                for field in dataclasses.fields(self)
+                if isinstance(value := getattr(self, field.name), torch.Tensor)
+            },
+        )
+
+    def to(self, *arguments, **options) -> "TeacherBatch":
+        """The batch on another device; as `torch.Tensor.to`."""
+        return self.map(lambda tensor: tensor.to(*arguments, **options))
+
+    @classmethod
+    def concatenate(cls, batches: list["TeacherBatch"]) -> "TeacherBatch":
+        """The rows of batches of one cache, in order."""
+        first = batches[0]
+        return dataclasses.replace(
+            first,
+            **{
+                field.name: torch.cat([getattr(batch, field.name) for batch in batches])
+                for field in dataclasses.fields(cls)
+                if isinstance(getattr(first, field.name), torch.Tensor)
+            },
+        )
+
+    def log_tail_ratio(self, temperature: float) -> torch.Tensor | None:
+        """log(tail mass / head mass) [B] at a planned temperature; None when there is no tail.
+
+        Raises LogitCacheError at any other temperature: its mass is not known.
+        """
+        if self.tail_classes == 0:
+            return None
+        if temperature not in self.tail_temperatures:
+            planned = ", ".join(f"{t:g}" for t in self.tail_temperatures)
+            raise LogitCacheError(
+                f"the cache keeps tail masses at the temperatures {planned}, not at "
+                f"{temperature:g}: use one of these, or precompute it with that temperature"
+            )
+        return self.log_tail_ratios[:, self.tail_temperatures.index(temperature)]
+
+    def log_shares(self, temperature: float, dtype: torch.dtype):
+        """log p of the head [B, k], and of the whole tail [B], None when there is no tail."""
+        head = -self.gaps.to(dtype) / temperature
+        log_head = head.logsumexp(1)
+        ratio = self.log_tail_ratio(temperature)
+        if ratio is None:
+            return head - log_head[:, None], None
+        ratio = ratio.to(dtype)
+        log_all = log_head + softplus(ratio)
+        return head - log_all[:, None], -softplus(-ratio)
+
+    def log_label_share(self, temperature: float, dtype: torch.dtype) -> torch.Tensor:
+        """log p of the label [B], in the head or not."""
+        log_p, _ = self.log_shares(temperature, dtype)
+        return log_p[:, 0] - self.label_gaps.to(dtype) / temperature

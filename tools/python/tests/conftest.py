@@ -1,0 +1,54 @@
+"""Caches that the Swift program makes; LOGITCACHE_PROGRAM names it."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+EXAMPLE = pathlib.Path(__file__).parents[3] / "Examples/fashion-mnist"
+
+
+@pytest.fixture(scope="session")
+def precompute(tmp_path_factory):
+    """Makes a cache of a slice of Fashion-MNIST with the example teacher."""
+    program = os.environ.get("LOGITCACHE_PROGRAM")
+    if not program:
+        pytest.skip("LOGITCACHE_PROGRAM does not name the program")
+
+    def make(data: str, recipe: str, *more: str) -> str:
+        folder = str(tmp_path_factory.mktemp("cache") / "made")
+        subprocess.run(
+            [
+                program,
+                "precompute",
+                folder,
+                "--data",
+                data,
+                "--teacher",
+                EXAMPLE / "teacher.yaml",
+                "--recipe",
+                EXAMPLE / f"{recipe}.recipe.yaml",
+                *more,
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def full_rows(precompute):
+    """All ten logits of two strongly augmented views of 1,024 pictures."""
+    return precompute("fashion-mnist/train[0:1024]", "strong", "--views", "2")
+
+
+@pytest.fixture(scope="session")
+def sparse_rows(precompute):
+    """Three of ten logits, and features, of three views of 200 pictures."""
+    return precompute(
+        "fashion-mnist/train[100:300]", "crop-flip", "--views", "3", "--k", "3", "--features"
+    )

@@ -1,0 +1,108 @@
+"""Losses against the reference vectors of the Swift kernels, in double and single precision."""
+
+import dataclasses
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import vectors  # noqa: E402
+
+from logitcache import LogitCacheError  # noqa: E402
+from logitcache.torch import dist, kd, mse, pld  # noqa: E402
+
+# Tails that are known to be bad are not offered.
+OFFERED = {"uniform", "bucket", "drop", "tail_mean"}
+
+
+def evaluate(case, student, teacher):
+    params, loss = case["params"], case["loss"]
+    temperature = params.get("temperature", params.get("tau", 1.0))
+    tail = params.get("tail")
+    if loss == "kd_limit":
+        return kd(student, teacher, math.inf)
+    if loss in ("kd", "trunc_kd"):
+        return kd(student, teacher, temperature, tail or "uniform")
+    if loss in ("mse", "trunc_mse"):
+        return mse(student, teacher, {"tail_mean": "mean", None: "exact"}.get(tail, tail))
+    if loss in ("pld", "trunc_pld"):
+        return pld(student, teacher, temperature, tail or "drop")
+    return dist(
+        student,
+        teacher,
+        temperature,
+        params["beta"],
+        params["gamma"],
+        params["eps"],
+        params.get("tau_squared", True),
+    )
+
+
+@pytest.mark.parametrize("precision", ["f64", "f32"])
+@pytest.mark.parametrize(
+    "loss",
+    ["kd", "kd_limit", "mse", "pld", "dist", "trunc_kd", "trunc_mse", "trunc_pld", "trunc_dist"],
+)
+def test_losses_and_gradients_are_the_expected_ones(loss, precision):
+    dtype = torch.float64 if precision == "f64" else torch.float32
+    checked = 0
+    for case in vectors.cases(loss):
+        if case["params"].get("tail", "drop") not in OFFERED:
+            continue
+        teacher = vectors.teacher(case).map(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        student = vectors.logits(case, "student").to(dtype).requires_grad_()
+        value = evaluate(case, student, teacher)
+        value.backward()
+        wrong = vectors.mismatch(case, value.detach(), student.grad, precision)
+        assert wrong is None, f"{case['name']}: {wrong}"
+        checked += 1
+    assert checked
+
+
+def test_a_wrong_loss_is_caught():
+    for case in vectors.cases("pld"):
+        if case["params"]["temperature"] != 4 or "eqt" in case["name"]:
+            continue
+        student = vectors.logits(case, "student").requires_grad_()
+        value = pld(student, vectors.teacher(case), 1)
+        value.backward()
+        assert vectors.mismatch(case, value.detach(), student.grad, "f64"), case["name"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gradients_scale_with_what_follows_the_loss(seed):
+    case = vectors.cases("trunc_pld")[seed]
+    teacher = vectors.teacher(case)
+    student = vectors.logits(case, "student").requires_grad_()
+    (once,) = torch.autograd.grad(pld(student, teacher), student)
+    (thrice,) = torch.autograd.grad(3 * pld(student, teacher), student)
+    assert torch.allclose(thrice, 3 * once, rtol=1e-14)
+
+
+def test_what_a_record_does_not_hold_is_refused():
+    case = next(
+        c for c in vectors.cases("trunc_kd") if c["params"]["k"] < c["params"]["num_classes"]
+    )
+    teacher = vectors.teacher(case)
+    student = vectors.logits(case, "student")
+    with pytest.raises(LogitCacheError, match="keeps tail masses at the temperatures 4, not at 3"):
+        kd(student, teacher, 3)
+    with pytest.raises(LogitCacheError, match="MSE needs every logit"):
+        mse(student, teacher)
+    with pytest.raises(LogitCacheError, match="is not known"):
+        mse(student, teacher, "mean")
+    with pytest.raises(LogitCacheError, match="do not fit"):
+        kd(student[:, 1:], teacher, 4)
+    with pytest.raises(LogitCacheError, match="no tail 'all'"):
+        kd(student, teacher, 4, "all")
+
+
+def test_a_batch_moves_and_joins():
+    batch = vectors.teacher(vectors.cases("kd")[0])
+    joined = type(batch).concatenate([batch, batch.to(torch.device("cpu"))])
+    assert len(joined) == 2 * len(batch)
+    for field in dataclasses.fields(batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(getattr(joined, field.name)[: len(batch)], value)

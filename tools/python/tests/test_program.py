@@ -1,0 +1,76 @@
+"""Caches of the Swift program: both read the same, and render the same views."""
+
+import json
+import os
+import re
+import subprocess
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import logitcache
+from logitcache.views import check_views, matching_renderer, open_data_set
+
+
+@pytest.mark.parametrize(
+    "which, data",
+    [("full_rows", "fashion-mnist/train[0:1024]"), ("sparse_rows", "fashion-mnist/train[100:300]")],
+)
+def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, data, request):
+    with logitcache.open(request.getfixturevalue(which)) as cache:
+        report = cache.verify()
+        assert report.digest and report.missing_blocks == 0
+        samples = open_data_set(data)
+        check_views(cache, matching_renderer(cache, samples), None)
+        view = cache.manifest.views - 1
+        records = cache.records(range(len(samples)), view)
+        assert np.array_equal(records.labels, samples.labels)
+        # The teacher is good, but CutMix hides what it should see.
+        first = np.mean(records.label_ranks == 0)
+        assert first > (0.9 if which == "sparse_rows" else 0.6)
+
+
+def inspect(cache: str, *more: str) -> str:
+    return subprocess.run(
+        [os.environ["LOGITCACHE_PROGRAM"], "inspect", cache, *more],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_what_the_program_shows_of_a_cache_is_what_is_read(sparse_rows):
+    shown = json.loads(inspect(sparse_rows, "--json"))
+    with logitcache.open(sparse_rows) as cache:
+        assert shown["cacheDigest"] == cache.digest
+        assert shown["fingerprint"] == cache.fingerprint
+        certificate = cache.certificate()
+        assert shown["certificate"]["records"] == certificate.missing_energy.records
+        for errors in shown["certificate"]["atTemperature"]:
+            mine = certificate.at_temperature[Fraction(errors["temperature"])]
+            for name, field in [
+                ("totalVariation", "total_variation"),
+                ("kdGradientError", "kd_gradient_error"),
+                ("pldDroppedWeight", "pld_dropped_weight"),
+                ("distAngle", "dist_angle"),
+            ]:
+                assert errors[name]["mean"] == mine[field].mean
+                assert errors[name]["max"] == mine[field].largest
+
+
+def test_what_the_program_shows_of_a_sample_is_what_is_read(sparse_rows):
+    shown = inspect(sparse_rows, "--sample", "17", "--view", "2")
+    with logitcache.open(sparse_rows) as cache:
+        record = cache.records([17], 2)
+        for rank, logit in enumerate(record.logits()[0], 1):
+            name = cache.manifest.class_names[record.class_ids[0, rank - 1]]
+            assert re.search(rf"^ *{rank} +{logit:.4f} .*{name}", shown, re.M), shown
+        assert f"norm of the feature {record.feature_norms[0]:.4f}" in shown
+
+
+def test_class_means_lie_where_the_norms_say(sparse_rows):
+    with logitcache.open(sparse_rows) as cache:
+        lengths = np.linalg.norm(cache.class_means(), axis=1)
+        norms = cache.records(range(200), 0).feature_norms
+        assert 0 < lengths.max() <= norms.max()

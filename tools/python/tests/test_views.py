@@ -1,0 +1,239 @@
+"""Views against the golden files that the Swift code meets too."""
+
+import gzip
+import json
+import pathlib
+import struct
+
+import numpy as np
+import pytest
+from small_cache import SmallCache, manifest_document
+
+import logitcache
+from logitcache import LogitCacheError
+from logitcache.views import (
+    DataSet,
+    Recipe,
+    Renderer,
+    check_views,
+    matching_renderer,
+    open_data_set,
+    read_idx,
+)
+from logitcache.views.operations import root, sine_and_cosine, tangent
+from logitcache.views.philox import philox
+
+ROOT = pathlib.Path(__file__).parents[3]
+GOLDEN = sorted((ROOT / "Tests/ViewsTests/Golden").glob("*.json"))
+
+
+def pictures(height, width, channels, count):
+    """The test images that Tests/ViewsTests/Golden/README.md describes."""
+    i = np.arange(height * width * channels, dtype=np.uint64)
+    s = np.arange(count, dtype=np.uint64)[:, None]
+    mixed = (
+        i * i * np.uint64(40503)
+        + i * np.uint64(2654435761)
+        + s * np.uint64(97643) * (i + np.uint64(7))
+    )
+    pixels = (mixed >> np.uint64(16)).astype(np.uint8).reshape(count, height, width, channels)
+    return DataSet("pictures", pixels, np.arange(count) % 3, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_views_equal_the_golden_ones(path):
+    golden = json.loads(path.read_text())
+    recipe = Recipe(golden["recipe"])
+    assert recipe.digest == golden["recipeDigest"]
+    assert Recipe(recipe.canonical).digest == golden["recipeDigest"]
+    data = pictures(*golden["shape"], golden["count"])
+    assert data.fingerprint == golden["fingerprint"]
+    renderer = Renderer(data, recipe, int(golden["seed"]))
+    wanted = golden["views"]
+    together = renderer.render([v["sample"] for v in wanted], [v["view"] for v in wanted])
+    for row, view in enumerate(wanted):
+        alone = renderer.render([view["sample"]], view["view"])
+        for batch, place in [(together, row), (alone, 0)]:
+            assert batch.elements[place].tobytes().hex() == view["pixels"]
+            assert batch.partners[place] == view["partner"]
+            assert batch.own_shares[place] == np.float32(view["share"] / 65536)
+    assert renderer.digest(range(golden["count"]), 0) == golden["digest"]
+
+
+def test_there_are_golden_views_of_every_operation():
+    used = {
+        op["op"] for path in GOLDEN for op in json.loads(path.read_text())["recipe"]["operations"]
+    }
+    assert used == {
+        "pad-crop",
+        "flip",
+        "affine",
+        "brightness",
+        "contrast",
+        "erase",
+        "mixup",
+        "cutmix",
+    }
+
+
+@pytest.mark.parametrize(
+    "counter, key, words",
+    [
+        # Known answers of Random123, kat_vectors, philox4x32 10.
+        ([0] * 4, (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([0xFFFFFFFF] * 4, (0xFFFFFFFF,) * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            (0xA4093822, 0x299F31D0),
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_random_words_are_those_of_random123(counter, key, words):
+    found = philox(np.array([counter, counter], np.uint64), key)
+    assert [" ".join(f"{int(w):08x}" for w in row) for row in found] == [words, words]
+
+
+def test_whole_square_roots_are_exact():
+    edges = np.array(
+        [n * n + d for n in (1, 2, 3, 2**15, 2**30 - 1, 2**30, 1518500249) for d in (-1, 0, 1)]
+        + [0, 2**60, 2**61 - 1]
+    )
+    assert [int(r) for r in root(edges)] == [int(__import__("math").isqrt(int(v))) for v in edges]
+
+
+def test_sines_and_tangents_are_close_to_the_true_ones():
+    turns = np.linspace(-(2**31), 2**31, 999).astype(np.int64)
+    sine, cosine = sine_and_cosine(turns)
+    angle = turns * (2 * np.pi / 2**32)
+    assert np.abs(sine / 2**30 - np.sin(angle)).max() < 1e-6
+    assert np.abs(cosine / 2**30 - np.cos(angle)).max() < 1e-6
+    small = turns // 8
+    assert np.abs(tangent(small) / 65536 - np.tan(small * (2 * np.pi / 2**32))).max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    "recipe, reason",
+    [
+        ([], "must have the members"),
+        ({"version": 2, "operations": []}, "only 1 is known"),
+        ({"version": True, "operations": []}, "only 1 is known"),
+        ({"version": 1, "operations": [{"op": "blur"}]}, "unknown operation 'blur'"),
+        ({"version": 1, "operations": [{"op": "flip", "often": 1}]}, "unknown parameters often"),
+        ({"version": 1, "operations": [{"op": "pad-crop"}]}, "pad is missing"),
+        ({"version": 1, "operations": [{"op": "pad-crop", "pad": 0.5}]}, "pad must be an integer"),
+        ({"version": 1, "operations": [{"op": "flip", "probability": 2}]}, "from 0 to 1"),
+        (
+            {"version": 1, "operations": [{"op": "flip", "probability": "65537/65536"}]},
+            "from 0 to 1",
+        ),
+        ({"version": 1, "operations": [{"op": "flip", "probability": "-1/65536"}]}, "from 0 to 1"),
+        (
+            {"version": 1, "operations": [{"op": "flip", "probability": float("nan")}]},
+            "from 0 to 1",
+        ),
+        ({"version": 1, "operations": [{"op": "affine", "scale": [2, 1]}]}, "least value first"),
+        ({"version": 1, "operations": [{"op": "affine", "scale": 2}]}, "a list of two numbers"),
+        ({"version": 1, "operations": [{"op": "mixup"}, {"op": "flip"}]}, "must be the last one"),
+        ({"version": 1, "operations": [{"op": "flip"}] * 65}, "at most 64"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(recipe, reason):
+    with pytest.raises(LogitCacheError, match=reason):
+        Recipe(recipe)
+
+
+def test_recipe_files_are_read(tmp_path):
+    pytest.importorskip("yaml")
+    strong = Recipe.load(ROOT / "Examples/fashion-mnist/strong.recipe.yaml")
+    assert [step.name for step in strong.operations][-1] == "cutmix"
+    (tmp_path / "a.json").write_text(json.dumps(strong.canonical))
+    assert Recipe.load(tmp_path / "a.json").digest == strong.digest
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(LogitCacheError, match="is not a recipe"):
+        Recipe.load(tmp_path / "b.json")
+    with pytest.raises(LogitCacheError, match="cannot read"):
+        Recipe.load(tmp_path / "c.json")
+
+
+def test_features_pass_through():
+    features = np.arange(12, dtype=np.float32).reshape(4, 3)
+    data = DataSet("features", features, [0, 1, 0, 1], ["a", "b"])
+    renderer = Renderer(data, Recipe({"version": 1, "operations": []}), 1)
+    assert np.array_equal(renderer.render([2, 0], 1).elements, features[[2, 0]])
+    with pytest.raises(LogitCacheError, match="operations need images"):
+        Renderer(data, Recipe({"version": 1, "operations": [{"op": "flip"}]}), 1)
+
+
+@pytest.mark.parametrize(
+    "elements, labels, names, reason",
+    [
+        (np.zeros((2, 3, 3), np.float64), [0, 0], "a", "must hold uint8"),
+        (np.zeros((0, 3, 3), np.uint8), [], "a", "no samples"),
+        (np.zeros((2, 3, 3), np.uint8), [0], "a", "2 samples and labels"),
+        (np.zeros((2, 3, 3), np.uint8), [0, 1], "a", "outside its 1 classes"),
+        (np.full((2, 3), np.nan, np.float32), [0, 0], "a", "not finite"),
+        (np.zeros((1, 1, 5000), np.uint8), [0], "a", "above 4096"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(elements, labels, names, reason):
+    with pytest.raises(LogitCacheError, match=reason):
+        DataSet("it", elements, np.array(labels, np.int64), names)
+
+
+def test_idx_files_are_read_plain_and_packed(tmp_path):
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    content = b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 4) + pixels.tobytes()
+    (tmp_path / "plain").write_bytes(content)
+    (tmp_path / "packed").write_bytes(gzip.compress(content))
+    for name in ("plain", "packed"):
+        assert np.array_equal(read_idx(tmp_path / name), pixels)
+    for wrong in (
+        content[:-1],
+        content + b"1",
+        content[:10],
+        b"",
+        b"\0\0\x09" + content[3:],
+        gzip.compress(content)[:-9],
+        gzip.compress(content + b"1"),
+        b"\0\0\x08\x03" + b"\xff" * 12 + bytes(9),
+    ):
+        (tmp_path / "wrong").write_bytes(wrong)
+        with pytest.raises(LogitCacheError):
+            read_idx(tmp_path / "wrong")
+    with pytest.raises(LogitCacheError, match="cannot read"):
+        read_idx(tmp_path / "absent")
+
+
+def test_a_data_set_can_be_cut(tmp_path):
+    data = pictures(3, 3, 1, 6)
+    part = data.slice(2, 5)
+    assert len(part) == 3 and np.array_equal(part.elements, data.elements[2:5])
+    assert part.fingerprint != data.fingerprint
+    for begin, end in [(-1, 2), (2, 2), (0, 7)]:
+        with pytest.raises(LogitCacheError):
+            data.slice(begin, end)
+    with pytest.raises(LogitCacheError, match="there is no data set 'mnist'"):
+        open_data_set("mnist[0:5]")
+
+
+def test_views_are_checked_against_the_cache(tmp_path):
+    data = pictures(6, 5, 1, 10)
+    recipe = Recipe({"version": 1, "operations": [{"op": "pad-crop", "pad": 2}, {"op": "cutmix"}]})
+    renderer = Renderer(data, recipe, 7)
+    document = manifest_document(
+        classes=3, recipe=dict(digest=recipe.digest, content=recipe.canonical)
+    )
+    document["dataSet"]["fingerprint"] = data.fingerprint
+    small = SmallCache(document, view_digest=lambda view, samples: renderer.digest(samples, view))
+    with logitcache.open(small.write(tmp_path / "right")) as cache:
+        check_views(cache, matching_renderer(cache, data), None)
+        with pytest.raises(LogitCacheError, match="belongs to data set 'toys'"):
+            matching_renderer(cache, data.slice(0, 9))
+        other = Renderer(data, recipe, 8)
+        with pytest.raises(LogitCacheError, match="block 0 of view 0 .* made from other pixels"):
+            check_views(cache, other, 1)
+    document["recipe"]["digest"] = "00" * 32
+    with logitcache.open(SmallCache(document).write(tmp_path / "wrong")) as cache:
+        with pytest.raises(LogitCacheError, match="does not have the digest"):
+            matching_renderer(cache, data)
