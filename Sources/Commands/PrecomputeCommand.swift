@@ -1,5 +1,6 @@
 import ArgumentParser
 import Basics
+import LogitCache
 import Pipelines
 
 struct PrecomputeCommand: ParsableCommand {
@@ -30,8 +31,28 @@ struct PrecomputeCommand: ParsableCommand {
   var seed: UInt64 = 1
 
   @Option(
-    name: .customLong("k"), help: "Classes kept of every record; default: all up to 64, else 20.")
+    name: .customLong("k"),
+    help:
+      "Classes kept of every record; default: all up to 64, else 20, or 10 with --tail subspace.")
   var k: Int?
+
+  @Option(
+    help: """
+      What is kept of the classes outside --k: mass, their mass at a few temperatures; subspace, that \
+      and every one of their logits, as coefficients on axes learned from the teacher's rows \
+      (losses mse, dist, and any above T = 1).
+      """)
+  var tail = TailKind.mass
+
+  @Option(
+    help: """
+      The step of --tail subspace's coefficients, in nats: 1/16 to 256 in sixteenths; smaller is more \
+      exact and larger. Default: 4.
+      """)
+  var tailStep: TailStep?
+
+  @Option(help: "The most axes of --tail subspace, 1 to 4096. Default: 1024.")
+  var tailAxes: Int?
 
   @Flag(
     help: "Keep the norms and class means of the teacher's features too, for losses nd and cosine.")
@@ -48,6 +69,12 @@ struct PrecomputeCommand: ParsableCommand {
   func validate() throws {
     guard views >= 1 else { throw ValidationError("--views must be at least 1") }
     guard k.map({ $0 >= 1 }) ?? true else { throw ValidationError("--k must be at least 1") }
+    guard tail == .subspace || (tailStep == nil && tailAxes == nil) else {
+      throw ValidationError("--tail-step and --tail-axes belong to --tail subspace")
+    }
+    guard tailAxes.map({ (1...4096).contains($0) }) ?? true else {
+      throw ValidationError("--tail-axes must be in 1...4096")
+    }
     guard seed < 1 << 63 else { throw ValidationError("--seed must be below 2^63") }
     guard commitSeconds >= 0 else { throw ValidationError("--commit-seconds must not be negative") }
   }
@@ -57,11 +84,38 @@ struct PrecomputeCommand: ParsableCommand {
     let result = try precompute(
       PrecomputeJob(
         data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
-        features: features, cache: cache, threads: threads.threads, commitSeconds: commitSeconds))
+        features: features, tail: subspaceTail, cache: cache, threads: threads.threads,
+        commitSeconds: commitSeconds))
     if json {
       print(try readableJSON(result), terminator: "")
     } else {
       print("\(cache): sealed, \(result.records) records, digest \(result.cacheDigest)")
     }
+  }
+
+  private var subspaceTail: SubspaceTail? {
+    guard tail == .subspace else { return nil }
+    var settings = tailStep?.tail ?? SubspaceTail(stepSixteenths: 4 * 16)
+    if let tailAxes { settings.maximumAxes = tailAxes }
+    return settings
+  }
+}
+
+/// What a cache keeps of the classes outside the head.
+enum TailKind: String, ExpressibleByArgument, CaseIterable {
+  case mass
+  case subspace
+}
+
+/// A step such as 8, 0.5 or 1/4.
+struct TailStep: ExpressibleByArgument {
+  let tail: SubspaceTail
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "/", omittingEmptySubsequences: false).map { Double($0) }
+    guard (1...2).contains(parts.count), let top = parts[0], let bottom = parts[parts.count - 1],
+      let tail = SubspaceTail(step: parts.count == 1 ? top : top / bottom)
+    else { return nil }
+    self.tail = tail
   }
 }

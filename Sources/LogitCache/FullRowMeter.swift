@@ -25,7 +25,7 @@ package struct FullRowMeter {
     furthest = gaps
   }
 
-  /// Takes in a row and measures it into the certificate, at every planned temperature.
+  /// Takes in a row and measures it into the certificate, at every planned temperature above 1.
   ///
   /// Head order and top-1 are `RowMeter`'s matter: a rebuilt row has the head's.
   ///
@@ -41,7 +41,7 @@ package struct FullRowMeter {
       rows.isOrdered && rows.k == row.count && row.count == encoding.classes,
       "a rebuilt row of k = \(rows.k) for \(row.count) classes, ordered: \(rows.isOrdered)")
     let largest = load(row, rows, index)
-    for place in encoding.temperatures.indices {
+    for place in encoding.temperatures.indices where encoding.temperatures[place].wantsFullRows {
       let temperature = encoding.temperatures[place].value
       measure(
         at: temperature, ratio: storedRatio(rows, index, temperature),

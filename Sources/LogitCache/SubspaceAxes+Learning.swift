@@ -1,23 +1,6 @@
 internal import BLAS
 import Basics
 
-/// How many axes are kept, and how exactly.
-public struct SubspaceSettings: Equatable, Sendable {
-  /// The step of every coefficient, in nats along an axis of length 1.
-  public var step: Float
-  /// The most axes that are kept.
-  public var maximumAxes: Int
-  /// Bytes of a stored number of an axis: 1 or 2.
-  public var width: Int
-
-  /// Makes settings.
-  public init(step: Float, maximumAxes: Int = 256, width: Int = 1) {
-    self.step = step
-    self.maximumAxes = maximumAxes
-    self.width = width
-  }
-}
-
 extension SubspaceAxes {
   /// No calibration holds more numbers, rows x C.
   public static let largestCalibration = 1 << 28
@@ -36,15 +19,15 @@ extension SubspaceAxes {
   /// - Parameters:
   ///   - rows: logits [m, C], row-major, finite.
   ///   - classes: C.
-  ///   - settings: see there.
+  ///   - tail: how many axes at most, and how exactly.
   /// - Throws: `Problem(.configuration)` when there are fewer than two rows or more than
   ///   `largestCalibration` numbers.
   /// - Determinism: the same bits for the same rows, OpenBLAS and core type.
-  public init(learning rows: Span<Float>, classes: Int, settings: SubspaceSettings) throws {
+  public init(learning rows: Span<Float>, classes: Int, tail: SubspaceTail) throws {
     let count = rows.count / max(classes, 1)
     precondition(
-      classes >= 1 && rows.count == count * classes && settings.step > 0,
-      "\(rows.count) calibration logits for \(classes) classes, step \(settings.step)")
+      classes >= 1 && rows.count == count * classes && tail.step > 0,
+      "\(rows.count) calibration logits for \(classes) classes, step \(tail.step)")
     guard count >= 2, rows.count <= SubspaceAxes.largestCalibration else {
       throw Problem(
         .configuration,
@@ -54,9 +37,9 @@ extension SubspaceAxes {
     BLASCore.useOneThread()
     let centred = rows.withUnsafeBufferPointer { CentredRows($0, classes: classes) }
     let axes = try rows.withUnsafeBufferPointer {
-      try centred.principalAxes(of: $0, settings)
+      try centred.principalAxes(of: $0, tail)
     }
-    self.init(mean: centred.mean, axes: axes, width: settings.width)
+    self.init(mean: centred.mean, axes: axes, width: tail.axisBytes)
   }
 }
 
@@ -87,7 +70,7 @@ private struct CentredRows {
 
   /// The strongest axes as rows of C numbers, of length 1.
   func principalAxes(
-    of rows: UnsafeBufferPointer<Float>, _ settings: SubspaceSettings
+    of rows: UnsafeBufferPointer<Float>, _ tail: SubspaceTail
   ) throws -> [Float] {
     let byRows = count <= classes
     let size = min(count, classes)
@@ -96,7 +79,7 @@ private struct CentredRows {
       throw Problem(
         .corrupt, "the principal axes of \(count) calibration rows could not be computed")
     }
-    let kept = strongest(energies, settings)
+    let kept = strongest(energies, tail)
     // Eigenvectors are in ascending order; as floats and, by rows, as weights of unit axes.
     var weights: [Float] = []
     weights.reserveCapacity(kept * size)
@@ -113,11 +96,11 @@ private struct CentredRows {
   }
 
   /// How many axes deviate enough from the mean row to get codes other than 0.
-  private func strongest(_ energies: [Double], _ settings: SubspaceSettings) -> Int {
-    let deviation = Double(settings.step) * SubspaceAxes.smallestDeviation
+  private func strongest(_ energies: [Double], _ tail: SubspaceTail) -> Int {
+    let deviation = Double(tail.step) * SubspaceAxes.smallestDeviation
     let smallest = max(deviation * deviation * Double(count), 1e-12 * (energies.last ?? 0))
     let most = min(
-      settings.maximumAxes, SubspaceAxes.Limits.count, SubspaceAxes.Limits.values / classes)
+      tail.maximumAxes, Limits.axes, SubspaceAxes.Bounds.values / classes)
     return min(energies.count { $0 >= smallest && $0 > 0 }, most)
   }
 

@@ -21,9 +21,7 @@ public struct SubspaceAxes: Equatable, Sendable {
   private let scales: [Float]
 
   /// What a reader accepts.
-  enum Limits {
-    /// Of axes.
-    static let count = 4096
+  enum Bounds {
     /// Of count x C: the axes are held in memory, 1 GiB.
     static let values = 1 << 28
     /// Of a mean row's and an axis's numbers in magnitude.
@@ -57,6 +55,11 @@ public struct SubspaceAxes: Equatable, Sendable {
     }
     self.scales = scales
     self.values = values + mean
+  }
+
+  /// No axes and a mean row of zeros: what a cache has that learned nothing.
+  static func none(classes: Int, width: Int) -> SubspaceAxes {
+    SubspaceAxes(mean: [Float](repeating: 0, count: classes), axes: [], width: width)
   }
 
   private static func largestCode(_ width: Int) -> Float { width == 1 ? 127 : 32_767 }
@@ -96,20 +99,22 @@ public struct SubspaceAxes: Equatable, Sendable {
   /// - Parameters:
   ///   - bytes: exactly what `bytes` wrote.
   ///   - classes: C of the cache.
+  ///   - tail: the cache's settings.
   /// - Throws: `Problem(.corrupt)` before anything is allocated when sizes do not fit.
-  public init(bytes: RawSpan, classes: Int) throws {
+  public init(bytes: RawSpan, classes: Int, tail: SubspaceTail) throws {
     var reader = ByteReader(bytes)
     guard let magic = reader.next(UInt32.self), let storedClasses = reader.next(UInt32.self),
       let count = reader.next(UInt32.self), let width = reader.next(UInt32.self)
     else { throw Problem(.corrupt, "the subspace axes have only \(bytes.byteCount) bytes") }
     guard magic == SubspaceAxes.magic, Int(storedClasses) == classes, classes >= 1,
-      width == 1 || width == 2, count <= min(Limits.count, classes),
-      Int(count) * classes <= Limits.values
+      Int(width) == tail.axisBytes, count <= min(tail.maximumAxes, classes),
+      Int(count) * classes <= Bounds.values
     else {
       throw Problem(
         .corrupt,
         "the subspace axes say \(count) axes of \(storedClasses) classes, \(width) bytes a number, "
-          + "which does not fit a cache of \(classes) classes")
+          + "which does not fit a cache of \(classes) classes with at most \(tail.maximumAxes) axes "
+          + "of \(tail.axisBytes) bytes a number")
     }
     self.classes = classes
     self.count = Int(count)
@@ -131,8 +136,8 @@ public struct SubspaceAxes: Equatable, Sendable {
     }
     let largest = SubspaceAxes.largestCode(self.width)
     let fine =
-      mean.allSatisfy { abs($0) <= Limits.magnitude }  // false for NaN
-      && scales.allSatisfy { $0 >= .leastNormalMagnitude && $0 * largest <= Limits.magnitude }
+      mean.allSatisfy { abs($0) <= Bounds.magnitude }  // false for NaN
+      && scales.allSatisfy { $0 >= .leastNormalMagnitude && $0 * largest <= Bounds.magnitude }
       && (0..<self.count).allSatisfy { axis in
         let range = axis * classes..<(axis + 1) * classes
         return values[range].allSatisfy { abs($0) <= largest * scales[axis] }

@@ -17,10 +17,12 @@ public struct PrecomputeJob: Sendable {
   public var views: Int
   /// The seed of the views.
   public var seed: UInt64
-  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20.
+  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20, or 10 with full rows.
   public var k: Int?
   /// Keep the norm of the teacher's features and their class means.
   public var features: Bool
+  /// Keep full rows beside the head; `nil` not to.
+  public var tail: SubspaceTail?
   /// The cache's folder.
   public var cache: String
   /// Blocks worked on at once.
@@ -31,7 +33,8 @@ public struct PrecomputeJob: Sendable {
   /// All settings.
   public init(
     data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
-    features: Bool = false, cache: String, threads: Int, commitSeconds: Double
+    features: Bool = false, tail: SubspaceTail? = nil, cache: String, threads: Int,
+    commitSeconds: Double
   ) {
     self.data = data
     self.teacher = teacher
@@ -40,6 +43,7 @@ public struct PrecomputeJob: Sendable {
     self.seed = seed
     self.k = k
     self.features = features
+    self.tail = tail
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds
@@ -86,7 +90,8 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
 /// Settles what the cache learns before its first block: what an earlier run learned, or else what a tenth of
 /// the blocks, at most 32, spread over the whole job, say.
 ///
-/// - Returns: those blocks, measured but not yet written; none when an earlier run learned.
+/// - Returns: those blocks, measured but not yet written; none when an earlier run learned, or when they must
+///   be made again because coefficients need the axes that were learned from them.
 private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> [MeasuredBlock] {
   if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
     work.learned(stored)
@@ -100,8 +105,12 @@ private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> 
     return BlockKey(view: view, block: block)
   }
   let queue = OrderedResults<MeasuredBlock>(count: count, ahead: count)
-  work.start(keys, threads: job.threads, into: queue) {
-    try $0.measure($1, forCalibration: true)
+  let encoding = work.manifest.encoding
+  work.start(keys, threads: job.threads, into: queue) { worker, key in
+    let index = keys.firstIndex(of: key) ?? 0
+    return try worker.measure(
+      key, forCalibration: true,
+      keptRows: Calibration.keptRows(encoding, block: index, of: count))
   }
   defer { queue.cancel() }
   var progress = ProgressLine("calibrate", unit: "blocks", total: count, done: 0)
@@ -114,8 +123,8 @@ private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> 
     measured.append(try queue.next())
     progress.update(done: measured.count)
   }
-  work.learned(Calibration.learn(measured, work.manifest))
-  return measured
+  work.learned(try Calibration.learn(measured, work.manifest))
+  return encoding.subspaceTail == nil ? measured : []
 }
 
 /// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
@@ -173,9 +182,15 @@ private struct BlockWork: Sendable {
         "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
       )
     }
-    let k = job.k ?? (classes <= 64 ? classes : 20)
+    let k = job.k ?? (classes <= 64 ? classes : job.tail == nil ? 20 : 10)
     guard (1...classes).contains(k) else {
       throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
+    }
+    guard job.tail == nil || k < classes else {
+      throw Problem(
+        .usage,
+        "--tail subspace keeps the classes that --k leaves out, and all \(classes) are kept: "
+          + "choose a smaller --k, or leave out --tail")
     }
     guard !job.features || teacher.featureWidth > 0 else {
       throw Problem(
@@ -189,7 +204,8 @@ private struct BlockWork: Sendable {
       recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
       views: job.views, teacher: teacher.identity,
       encoding: Encoding(
-        classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil))
+        classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
+        subspaceTail: job.tail))
     calibration = .plain(manifest.encoding)
   }
 
@@ -253,11 +269,13 @@ private struct BlockWorker {
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
   /// same batch shapes, so its bytes do not depend on who makes it, or when.
   mutating func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
-    try encoder.pack(measure(key, forCalibration: false))
+    try encoder.pack(measure(key))
   }
 
   /// Runs the teacher over a block.
-  mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
+  mutating func measure(
+    _ key: BlockKey, forCalibration: Bool = false, keptRows: Int = 0
+  ) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
     var pixels = DigestBuilder()
@@ -274,7 +292,7 @@ private struct BlockWorker {
       labels: Array(augmenter.dataSet.labels[samples]), view: key.view, block: key.block,
       firstSample: samples.lowerBound, viewDigest: pixels.finish(),
       features: features.span.extracting(0..<samples.count * featureWidth),
-      forCalibration: forCalibration)
+      forCalibration: forCalibration, keptRows: keptRows)
   }
 }
 

@@ -128,7 +128,7 @@ private final class TrainingRun {
       clipNorm: plan.clipNorm.map { Float($0) })
     evaluator = LossEvaluator(
       configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
-      k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)
+      k: source.headClasses)
     features =
       loss.requirements.features
       ? try source.cache.map { try FeatureStep(loss, $0, network, seed: UInt64(plan.seed)) } : nil
@@ -253,8 +253,8 @@ private func openSource(
     return BatchSource(
       dataSet: dataSet,
       augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
-      cache: nil, needsTeacher: false, batchSize: plan.batch, seed: UInt64(plan.seed),
-      decodedBytes: 0)
+      cache: nil, needsTeacher: false, fullRows: .none, batchSize: plan.batch,
+      seed: UInt64(plan.seed), decodedBytes: 0)
   }
   guard plan.recipe == nil else {
     throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
@@ -276,6 +276,7 @@ private func openSource(
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
+    fullRows: needs.usesFullRows && cache.axes != nil ? needs.order ? .ordered : .unordered : .none,
     batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes)
 }
 
@@ -287,11 +288,11 @@ private func refuseUncovered(
   guard encoding.k < encoding.classes, !options.acceptsError else { return }
   let kept = "the cache keeps k = \(encoding.k) of \(encoding.classes) classes"
   let terms = needs.fullRowTerms.map(\.description).joined(separator: ", ")
-  guard terms.isEmpty else {
+  guard terms.isEmpty || encoding.subspaceTail != nil else {
     throw Problem(
       .corrupt,
-      "\(terms) needs full teacher rows and \(kept); train with another loss, "
-        + "precompute with --k \(encoding.classes), or accept the error with --accept-error")
+      "\(terms) needs full teacher rows and \(kept); train with another loss, precompute with "
+        + "--tail subspace or --k \(encoding.classes), or accept the error with --accept-error")
   }
   let planned = encoding.tailTemperatures.map { Float($0.value) }
   if let other = needs.tailTemperatures.first(where: { !planned.contains($0) }) {

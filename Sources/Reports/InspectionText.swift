@@ -34,7 +34,15 @@ extension Inspection {
         String(
           format: "%.2f MB on disk, %.2f bytes per record", Double(bytes) / 1e6, bytesPerRecord)
       ),
-    ])
+    ]) + subspaceText
+  }
+
+  private var subspaceText: String {
+    guard let tail = subspaceTail else { return "" }
+    let text = String(
+      format: "%d axes in %.3f MB, coefficients in steps of %g nats, %.2f bytes per record",
+      tail.axes, Double(tail.axesBytes) / 1e6, tail.step, tail.bytesPerRecord)
+    return lines([("full rows", text)])
   }
 
   private var planesText: String {

@@ -60,7 +60,7 @@ private struct Habits {
       try measure($0, habits, plain, BlockEncoder(manifest: plain))
     }
     let calibration =
-      learn ? Calibration.learn(Array(measured.prefix(8)), plain) : .plain(plain.encoding)
+      learn ? try Calibration.learn(Array(measured.prefix(8)), plain) : .plain(plain.encoding)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
     let folder = ScratchFolder()
@@ -108,11 +108,11 @@ private struct Habits {
       try measure(
         BlockKey(view: $0, block: $0), habits, plain, BlockEncoder(manifest: plain))
     }
-    let calibration = Calibration.learn(measured, plain)
+    let calibration = try Calibration.learn(measured, plain)
     #expect(calibration.summary.contains("lists of"), "\(calibration.summary)")
     let bytes = calibration.bytes
     #expect(try Calibration(bytes, plain.encoding) == calibration)
-    #expect(Calibration.learn(measured, plain).bytes == bytes)
+    #expect(try Calibration.learn(measured, plain).bytes == bytes)
     for length in stride(from: 0, to: bytes.count, by: 7) {
       let found = problem { _ = try Calibration(Array(bytes[..<length]), plain.encoding) }
       #expect(found.kind == .corrupt, "\(length) bytes")

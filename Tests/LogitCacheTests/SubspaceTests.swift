@@ -34,10 +34,9 @@ struct LowRankTeacher {
     }
   }
 
-  func axes(step: Float, rows count: Int = 100, width: Int = 2) throws -> SubspaceAxes {
+  func axes(step: Double, rows count: Int = 100, width: Int = 2) throws -> SubspaceAxes {
     try SubspaceAxes(
-      learning: rows(count, seed: 1).span, classes: classes,
-      settings: SubspaceSettings(step: step, width: width))
+      learning: rows(count, seed: 1).span, classes: classes, tail: tail(step, width: width))
   }
 }
 
@@ -80,13 +79,17 @@ struct RebuiltRows {
   }
 }
 
+private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
+  SubspaceTail(stepSixteenths: Int(step * 16), maximumAxes: 256, axisBytes: width)
+}
+
 @Suite struct SubspaceTests {
   @Test(arguments: [(60, 7), (200, 12), (300, 1)], [20, 100, 500])
   func `the axes of a layer's rows are as many as its inputs`(
     shape: (classes: Int, rank: Int), count: Int
   ) throws {
     let teacher = LowRankTeacher(classes: shape.classes, rank: shape.rank, seed: 3)
-    let axes = try teacher.axes(step: 0.01, rows: count)
+    let axes = try teacher.axes(step: 0.0625, rows: count)
     #expect(axes.count == shape.rank)
     #expect(axes.classes == shape.classes)
     // Orthonormal up to rounding, whichever matrix they came from.
@@ -107,7 +110,7 @@ struct RebuiltRows {
     let rank = Int.random(in: 1...20, using: &generator)
     let step = [0.25, 1, 4].randomElement(using: &generator)! as Float
     let teacher = LowRankTeacher(classes: classes, rank: rank, seed: seed)
-    let axes = try teacher.axes(step: 0.01)
+    let axes = try teacher.axes(step: 0.0625)
     let logits = teacher.rows(150, seed: seed + 50)
     let rebuilt = RebuiltRows(logits, axes, step: step, k: 1)
     // Half a step on every axis, half a step of the level, and rounded axes.
@@ -125,7 +128,7 @@ struct RebuiltRows {
   @Test(arguments: [1, 2])
   func `coefficients are the best for the axes as stored`(width: Int) throws {
     let teacher = LowRankTeacher(classes: 120, rank: 9, seed: 8)
-    let axes = try teacher.axes(step: 0.01, width: width)
+    let axes = try teacher.axes(step: 0.0625, width: width)
     let logits = teacher.rows(20, seed: 9)
     let step: Float = 1.0 / 64
     let rebuilt = RebuiltRows(logits, axes, step: step, k: 1)
@@ -152,9 +155,8 @@ struct RebuiltRows {
     let logits = teacher.rows(64, seed: 4)
     let lifted = logits.enumerated().map { $0.element + Float($0.offset / 50 % 7) * 8 }
     let axes = try teacher.axes(step: 1)
-    let settings = SubspaceSettings(step: 1)
-    let a = try SubspaceAxes(learning: logits.span, classes: 50, settings: settings)
-    let b = try SubspaceAxes(learning: lifted.span, classes: 50, settings: settings)
+    let a = try SubspaceAxes(learning: logits.span, classes: 50, tail: tail(1))
+    let b = try SubspaceAxes(learning: lifted.span, classes: 50, tail: tail(1))
     #expect(a.count == b.count)
     #expect(zip(a.values, b.values).allSatisfy { abs($0 - $1) < 1e-2 })
     let plain = RebuiltRows(logits, axes, step: 1, k: 2)
@@ -166,9 +168,9 @@ struct RebuiltRows {
   @Test func `a teacher that always says the same has no axes`() throws {
     let row = (0..<30).map { Float($0) }
     let axes = try SubspaceAxes(
-      learning: (row + row + row).span, classes: 30, settings: SubspaceSettings(step: 1))
+      learning: (row + row + row).span, classes: 30, tail: tail(1))
     #expect(axes.count == 0)
-    #expect(try SubspaceAxes(bytes: axes.bytes.span.bytes, classes: 30) == axes)
+    #expect(try SubspaceAxes(bytes: axes.bytes.span.bytes, classes: 30, tail: tail(1)) == axes)
     let rebuilt = RebuiltRows(row + row, axes, step: 1, k: 3)
     #expect(rebuilt.columns.coefficients.isEmpty)
     for (value, exact) in zip(rebuilt.logits(1), row) {
@@ -179,7 +181,7 @@ struct RebuiltRows {
   @Test func `too few rows and too many numbers are refused`() {
     let row = [Float](repeating: 1, count: 8)
     #expect(throws: Problem.self) {
-      try SubspaceAxes(learning: row.span, classes: 8, settings: SubspaceSettings(step: 1))
+      try SubspaceAxes(learning: row.span, classes: 8, tail: tail(1))
     }
   }
 
@@ -188,9 +190,14 @@ struct RebuiltRows {
     let axes = try LowRankTeacher(classes: 21, rank: 3, seed: 6).axes(step: 0.5, width: width)
     let bytes = axes.bytes
     #expect(bytes.count == axes.byteCount)
-    #expect(try SubspaceAxes(bytes: bytes.span.bytes, classes: 21) == axes)
+    #expect(
+      try SubspaceAxes(
+        bytes: bytes.span.bytes, classes: 21, tail: tail(1, width: width)) == axes)
     func refused(_ bytes: [UInt8], classes: Int = 21) -> Bool {
-      problem { _ = try SubspaceAxes(bytes: bytes.span.bytes, classes: classes) }.kind == .corrupt
+      problem {
+        _ = try SubspaceAxes(
+          bytes: bytes.span.bytes, classes: classes, tail: tail(1, width: width))
+      }.kind == .corrupt
     }
     for length in 0..<bytes.count { #expect(refused(Array(bytes[..<length]))) }
     #expect(refused(bytes + [0]))
@@ -216,20 +223,13 @@ struct RebuiltRows {
     #expect(refused(damaged))
   }
 
-  @Test func `groups of axes double`() {
-    #expect(SubspaceColumns.groups(axes: 0) == [])
-    #expect(SubspaceColumns.groups(axes: 1) == [0..<1])
-    #expect(SubspaceColumns.groups(axes: 11) == [0..<1, 1..<2, 2..<4, 4..<8, 8..<11])
-    #expect(SubspaceColumns.groups(axes: 256).count == 9)
-  }
-
   @Test func `folded coefficients come back and too large ones are noticed`() {
     var columns = SubspaceColumns(axes: 5)
     columns.resize(to: 3)
     columns.coefficients = [0, -1, 1, 7, -7, 300, -300, 0, 1 << 30, -(1 << 30), 5, 6, 9, 9, 9]
     var copy = SubspaceColumns(axes: 5)
     copy.resize(to: 3)
-    for group in SubspaceColumns.groups(axes: 5) {
+    for group in ColumnGroups.ranges(5) {
       let folded = columns.folded(group)
       #expect(folded.withUnsafeBufferPointer { copy.unfold($0, group) })
     }
@@ -249,7 +249,7 @@ struct RebuiltRows {
     let axes = try teacher.axes(step: 2)
     let logits = teacher.rows(12, seed: 77)
     let rebuilt = RebuiltRows(logits, axes, step: 2, k: k, label: classes - 1)
-    let encoding = Encoding(classes: classes, k: k, temperatures: [1, 4])
+    let encoding = Encoding(classes: classes, k: k, temperatures: [2, 4])
     var meter = FullRowMeter(encoding)
     for row in 0..<12 {
       var certificate = Certificate(temperatures: encoding.temperatures)
@@ -258,7 +258,7 @@ struct RebuiltRows {
         meter.measure($0, rebuilt.rows, row, into: &certificate)
       }
       let other = rebuilt.logits(row)
-      for (errors, temperature) in zip(certificate.atTemperature, [1.0, 4.0]) {
+      for (errors, temperature) in zip(certificate.atTemperature, [2.0, 4.0]) {
         let direct = DirectRowErrors(
           values.map(Double.init), other, order: rebuilt.rows.classIDs, row, k,
           label: classes - 1, temperature,
