@@ -102,16 +102,21 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var zstdLevel: Int
 
   /// The defaults for `k` of `classes` classes.
+  ///
+  /// A subspace tail loses so little that the head's rounding would be most of it: steps are finer then,
+  /// 1/64 for gaps and 1/256 for ratios instead of 1/32 and 1/64, for two bytes a record.
   public init(
-    classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 32,
-    tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil,
+    classes: Int, k: Int, stepsPerNat: Int? = nil, largestStepsPerNat: Int? = nil,
+    tailStepsPerNat: Int? = nil, temperatures: [Temperature] = [1, 2, 4],
+    featureWidth: Int? = nil,
     subspaceTail: SubspaceTail? = nil, blockRows: Int? = nil, zstdLevel: Int = 1
   ) {
     self.classes = classes
     self.k = k
-    self.stepsPerNat = stepsPerNat
-    self.largestStepsPerNat = largestStepsPerNat
-    self.tailStepsPerNat = tailStepsPerNat
+    let isFine = subspaceTail != nil
+    self.stepsPerNat = stepsPerNat ?? (isFine ? 64 : 32)
+    self.largestStepsPerNat = largestStepsPerNat ?? self.stepsPerNat
+    self.tailStepsPerNat = tailStepsPerNat ?? (isFine ? 256 : 64)
     self.temperatures = temperatures
     self.featureWidth = featureWidth
     self.subspaceTail = subspaceTail

@@ -27,7 +27,8 @@ private func help(_ command: String) throws -> String {
     (
       "precompute",
       [
-        "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--commit-seconds",
+        "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--tail", "--tail-step",
+        "--tail-axes", "--commit-seconds",
         "--threads", "--json",
       ]
     ),

@@ -26,7 +26,7 @@ struct TailJob {
       recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
       views: 1, teacher: .object(["weights": .string("low rank")]),
       encoding: Encoding(
-        classes: classes, k: k, temperatures: temperatures,
+        classes: classes, k: k, stepsPerNat: 32, tailStepsPerNat: 64, temperatures: temperatures,
         subspaceTail: hasTail ? SubspaceTail(step: step) : nil, blockRows: blockRows))
     let plain = try BlockEncoder(manifest: manifest)
     let keys = Array(manifest.blockKeys.prefix(3))
