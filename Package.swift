@@ -23,12 +23,13 @@ func room(
     swiftSettings: settings)
 }
 
-func tests(of name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil)
-  -> Target
-{
+func tests(
+  of name: String, _ dependencies: [Target.Dependency], exclude: [String] = [],
+  resources: [Resource]? = nil
+) -> Target {
   .testTarget(
-    name: name + "Tests", dependencies: dependencies + ["TestSupport"], resources: resources,
-    swiftSettings: settings)
+    name: name + "Tests", dependencies: dependencies + ["TestSupport"], exclude: exclude,
+    resources: resources, swiftSettings: settings)
 }
 
 let package = Package(
@@ -93,6 +94,11 @@ let package = Package(
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),
 
+    .executableTarget(
+      name: "fuzz", dependencies: ["Basics", "LogitCache", "Losses"], path: "Fuzz",
+      exclude: ["corpus"],
+      swiftSettings: settings),
+
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
@@ -110,6 +116,7 @@ let package = Package(
         "Arrays", "Reports", "Schemas",
       ]),
     tests(
-      of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"]),
+      of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"],
+      exclude: ["FaultyDisk"]),
   ]
 )

@@ -29,18 +29,32 @@ public enum Files {
   /// - Throws: `Problem(.cannotCreate)` or `Problem(.inputOutput)` naming the path.
   public static func writeAtomically(_ bytes: [UInt8], to path: String) throws {
     let sibling = path + ".part"
-    guard let handle = fopen(sibling, "wb") else {
+    let file = open(sibling, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    guard file >= 0 else {
       throw Problem(.cannotCreate, "cannot create \(path): \(String(cString: strerror(errno)))")
     }
-    let written = fwrite(bytes, 1, bytes.count, handle)
-    let synced = fflush(handle) == 0 && fsync(fileno(handle)) == 0
-    var code = errno
-    fclose(handle)
-    let isWhole = written == bytes.count && synced
-    guard isWhole, rename(sibling, path) == 0 else {
-      if isWhole { code = errno }
+    var code: CInt? = writeAll(bytes, to: file) && fsync(file) == 0 ? nil : errno
+    close(file)
+    if code == nil, rename(sibling, path) != 0 { code = errno }
+    if let code {
       unlink(sibling)
       throw Problem(.inputOutput, "cannot write \(path): \(String(cString: strerror(code)))")
+    }
+  }
+
+  /// Writes on after a write that took only a part; false, with `errno`, when one takes nothing.
+  private static func writeAll(_ bytes: [UInt8], to file: CInt) -> Bool {
+    bytes.withUnsafeBytes { rest in
+      var rest = rest[...]
+      while !rest.isEmpty {
+        let part = UnsafeRawBufferPointer(rebasing: rest)
+        let count = write(file, part.baseAddress, part.count)
+        if count < 0 && errno == EINTR { continue }
+        if count == 0 { errno = ENOSPC }
+        if count <= 0 { return false }
+        rest = rest.dropFirst(count)
+      }
+      return true
     }
   }
 
@@ -61,11 +75,19 @@ public enum Files {
 
   /// Makes a folder and its parents; existing ones are fine.
   public static func makeFolder(_ path: String) throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw Problem(.cannotCreate, "cannot create folder \(path): \(error.localizedDescription)")
+    if mkdir(path, 0o777) == 0 { return }
+    var code = errno
+    let parent = (path as NSString).deletingLastPathComponent
+    if code == ENOENT && !parent.isEmpty {
+      try makeFolder(parent)
+      if mkdir(path, 0o777) == 0 { return }
+      code = errno
+    }
+    var status = stat()
+    let isThere = code == EEXIST && stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    guard isThere else {
+      throw Problem(
+        .cannotCreate, "cannot create folder \(path): \(String(cString: strerror(code)))")
     }
   }
 }

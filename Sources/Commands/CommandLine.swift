@@ -25,6 +25,7 @@ public func runCommandLine() {
   do {
     var command = try LogitCacheCommand.parseAsRoot()
     try command.run()
+    try flushStandardOutput()
   } catch let problem as Problem {
     printToStandardError("logitcache: \(problem)")
     exit(problem.kind.rawValue)
@@ -33,9 +34,15 @@ public func runCommandLine() {
   }
 }
 
-func printToStandardError(_ text: String) {
-  FileHandle.standardError.write(Data((text + "\n").utf8))
+/// A result that a full disk cut off must not look like success.
+private func flushStandardOutput() throws {
+  guard fflush(nil) == 0 else {
+    throw Problem(
+      .inputOutput, "cannot write standard output: \(String(cString: strerror(errno)))")
+  }
 }
+
+func printToStandardError(_ text: String) { StandardError.write(text + "\n") }
 
 /// `--threads`, for the commands that compute.
 struct ThreadOptions: ParsableArguments {

@@ -19,12 +19,18 @@ func check(_ code: CInt, _ doing: @autoclosure () -> String) throws {
 private func failure(_ code: CInt, _ doing: String) -> Problem {
   let reason = "\(String(cString: mdb_strerror(code))) (LMDB code \(code))"
   switch code {
-  case ENOSPC, EIO, EDQUOT, EFBIG:
+  case ENOSPC, EDQUOT, EFBIG:
     return Problem(
       .inputOutput,
       "\(doing): \(reason); earlier commits are intact: make room, then run the same command again")
-  case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_PANIC,
-    MDB_INCOMPATIBLE, MDB_NOTFOUND, MDB_BAD_VALSIZE:
+  // LMDB calls a write that took only a part EIO: a disk that has just become full.
+  case EIO, MDB_PANIC:
+    return Problem(
+      .inputOutput,
+      "\(doing): \(reason); earlier commits are intact: see that the disk works and has room, then "
+        + "run the same command again")
+  case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_INCOMPATIBLE,
+    MDB_NOTFOUND, MDB_BAD_VALSIZE:
     return Problem(.corrupt, "\(doing): \(reason)")
   case ENOENT:
     return Problem(.noInput, "\(doing): \(reason)")

@@ -77,6 +77,12 @@ enum MetaTable {
   static let calibration = Array("calibration".utf8)
   static let seal = Array("seal".utf8)
 
+  /// Whether the format knows a key in this cache.
+  static func knows(_ key: [UInt8], _ cache: Manifest) -> Bool {
+    [manifest, calibration, seal].contains(key) || LabelTable.has(key, cache)
+      || ClassTable.isKey(key)
+  }
+
   /// The manifest; `nil` when none is stored.
   ///
   /// - Throws: `Problem(.corrupt)` when it is damaged, not canonical, or out of range.

@@ -68,6 +68,12 @@ public final class CacheReader: Sendable {
     if isSealed || lock != nil {
       let report = try PageCheck.check(
         path: folder.dataFile, tables: CacheFolder.tables, freeList: false)
+      guard isSealed || report.entries.values.contains(where: { $0 > 0 }) else {
+        throw Problem(
+          .noInput,
+          "there is no cache in \(folder.path): it was begun, and nothing is stored yet; run "
+            + "'precompute' again")
+      }
       let access = Access.readUnchanging(mapBytes: report.fileBytes)
       return (
         try Environment(path: folder.path, tables: CacheFolder.tables, access: access), lock

@@ -54,7 +54,15 @@ public final class CacheWriter: Sendable {
       state = Mutex(.sealed(digest))
       return
     }
-    let environment = try CacheWriter.open(folder, manifest)
+    let isNew = !folder.hasData
+    let environment: Environment
+    do {
+      environment = try CacheWriter.open(folder, manifest)
+    } catch {
+      // A first write that took only a part must not be taken for a damaged cache.
+      if isNew { unlink(folder.dataFile) }
+      throw error
+    }
     if case .absent = existing {
       try CacheWriter.begin(environment, manifest, labels, calibration)
     }

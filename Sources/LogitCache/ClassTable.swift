@@ -44,10 +44,13 @@ enum ClassTable {
     }
   }
 
+  /// Whether a key of table `meta` names class sums; `forEach` checks of which class.
+  static func isKey(_ key: [UInt8]) -> Bool { key.starts(with: prefix) }
+
   /// The class of a key; `nil` for keys of something else.
   private static func label(_ stored: RawSpan, _ environment: Environment) throws -> UInt32? {
     let bytes = stored.withUnsafeBytes { Array($0) }
-    guard bytes.starts(with: prefix) else { return nil }
+    guard isKey(bytes) else { return nil }
     guard bytes.count == prefix.count + 4 else {
       throw Problem(.corrupt, "\(environment.path): table 'meta' holds a malformed key")
     }

@@ -9,21 +9,37 @@ struct IDTransform {
   private var ranks: [UInt32] = []
   private var digits: [UInt32] = []
   private var slots: [Int32] = []
+  private var lehmer: Lehmer
 
-  init(_ table: OrderTable) { self.table = table }
+  init(_ table: OrderTable) {
+    self.table = table
+    lehmer = Lehmer(classes: table.classes)
+  }
 
   /// The digits of distinct ids.
   mutating func encode(_ ids: [UInt32], labels: [UInt32], k: Int) -> [UInt32] {
     let rows = labels.count
     ranks.setCount(k * rows, filler: 0)
     digits.setCount(k * rows, filler: 0)
+    slots.setCount(rows, filler: 0)
     for row in 0..<rows {
-      let own = slot(label: labels[row], first: ids[row])
-      for rank in 0..<k {
-        ranks[rank * rows + row] = table.rank(of: ids[rank * rows + row], slot: own)
+      slots[row] = table.slot(of: table.key == .first ? ids[row] : labels[row])
+    }
+    table.withUnsafeOrders { orders in
+      ranks.withUnsafeMutableBufferPointer { ranks in
+        ids.withUnsafeBufferPointer { ids in
+          slots.withUnsafeBufferPointer { slots in
+            for rank in 0..<k {
+              for row in 0..<rows {
+                let place = rank &* rows &+ row
+                ranks[place] = orders.rank(of: ids[place], slot: slots[row])
+              }
+            }
+          }
+        }
       }
     }
-    Lehmer.encode(ranks, rows: rows, k: k, into: &digits)
+    lehmer.encode(ranks, rows: rows, k: k, into: &digits)
     if table.key == .first {
       for row in 0..<rows {
         digits[row] = table.rank(of: ids[row], slot: table.slot(of: labels[row]))
@@ -52,22 +68,20 @@ struct IDTransform {
         ranks[row] = digits[row]
       }
     }
-    Lehmer.decode(digits, rows: rows, k: k, into: &ranks)
-    ids.withUnsafeMutableBufferPointer { ids in
-      ranks.withUnsafeBufferPointer { ranks in
-        for row in 0..<rows {
-          let slot = slots[row]
-          var place = row
-          for _ in 0..<k {
-            ids[place] = table.id(at: ranks[place], slot: slot)
-            place &+= rows
+    lehmer.decode(digits, rows: rows, k: k, into: &ranks)
+    table.withUnsafeOrders { orders in
+      ids.withUnsafeMutableBufferPointer { ids in
+        ranks.withUnsafeBufferPointer { ranks in
+          slots.withUnsafeBufferPointer { slots in
+            for rank in 0..<k {
+              for row in 0..<rows {
+                let place = rank &* rows &+ row
+                ids[place] = orders.id(at: ranks[place], slot: slots[row])
+              }
+            }
           }
         }
       }
     }
-  }
-
-  private func slot(label: UInt32, first: UInt32) -> Int32 {
-    table.slot(of: table.key == .first ? first : label)
   }
 }

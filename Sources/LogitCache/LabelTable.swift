@@ -15,6 +15,13 @@ enum LabelTable {
     return writer.bytes
   }
 
+  /// Whether table `meta` of a cache has labels under a key.
+  static func has(_ key: [UInt8], _ manifest: Manifest) -> Bool {
+    guard key.count == prefix.count + 4, key.starts(with: prefix) else { return false }
+    let block = key[prefix.count...].reduce(0) { $0 << 8 | Int($1) }
+    return block < manifest.blocksPerView
+  }
+
   /// Digest of labels as UInt32, in sample order: what the manifest names.
   static func digest(_ labels: some Sequence<UInt32>) -> Digest {
     var builder = DigestBuilder()
@@ -27,15 +34,31 @@ enum LabelTable {
     _ labels: [Int32], _ transaction: borrowing WriteTransaction, _ environment: Environment,
     _ manifest: Manifest
   ) throws {
-    let width = Calibration.idWidth(manifest.encoding.classes)
     for block in 0..<manifest.blocksPerView {
-      var bits = BitWriter()
-      for sample in manifest.samples(of: BlockKey(view: 0, block: block)) {
-        bits.append(UInt32(labels[sample]), width: width)
-      }
-      try transaction.put(
-        Sealed.wrap(bits.finish()), forKey: key(block), in: environment.table("meta"))
+      let samples = manifest.samples(of: BlockKey(view: 0, block: block))
+      let packed = pack(labels[samples].lazy.map { UInt32($0) }, manifest.encoding)
+      try transaction.put(Sealed.wrap(packed), forKey: key(block), in: environment.table("meta"))
     }
+  }
+
+  /// The labels of a block's samples as they are stored after their checksum.
+  static func pack(_ labels: some Sequence<UInt32>, _ encoding: Encoding) -> [UInt8] {
+    let width = Calibration.idWidth(encoding.classes)
+    var bits = BitWriter()
+    for label in labels { bits.append(label, width: width) }
+    return bits.finish()
+  }
+
+  /// Reads what `pack` wrote: `count` labels, all below C.
+  ///
+  /// - Throws: `Problem(.corrupt)` when the bytes are not exactly that.
+  static func unpack(_ bytes: [UInt8], count: Int, _ encoding: Encoding) throws -> [UInt32] {
+    let width = Int(Calibration.idWidth(encoding.classes))
+    let labels = try BitReader.unpack(bytes, count: count, width: width)
+    guard labels.allSatisfy({ $0 < UInt32(encoding.classes) }) else {
+      throw Problem(.corrupt, "one is not a class")
+    }
+    return labels
   }
 
   /// The labels of a block's samples, all below C.
@@ -51,12 +74,7 @@ enum LabelTable {
         let value = try transaction.value(forKey: key(block), in: environment.table("meta"))
       else { throw Problem(.corrupt, "they are missing") }
       let bytes = try Sealed.unwrap(value).withUnsafeBytes { Array($0) }
-      let width = Int(Calibration.idWidth(manifest.encoding.classes))
-      let labels = try BitReader.unpack(bytes, count: count, width: width)
-      guard labels.allSatisfy({ $0 < UInt32(manifest.encoding.classes) }) else {
-        throw Problem(.corrupt, "one is not a class")
-      }
-      return labels
+      return try unpack(bytes, count: count, manifest.encoding)
     } catch let problem as Problem {
       throw Problem(
         problem.kind,

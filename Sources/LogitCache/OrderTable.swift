@@ -79,51 +79,87 @@ struct OrderTable: Equatable, Sendable {
   func slot(of key: UInt32) -> Int32 { slots[Int(key)] }
 
   /// The rank of a class in the order of a list.
-  @inline(__always)
   func rank(of id: UInt32, slot: Int32) -> UInt32 {
-    let global = place[Int(id)]
-    if slot < 0 { return global }
-    let start = Int(slot) &* length
-    let found = sorted.withUnsafeBufferPointer { sorted in
-      OrderTable.count(in: length) { sorted[start &+ $0] < UInt64(id) << 32 }
-    }
-    if found < length {
-      let entry = sorted[start &+ found]
-      if UInt32(truncatingIfNeeded: entry >> 32) == id { return UInt32(truncatingIfNeeded: entry) }
-    }
-    // The list's classes that the global order has before this one are not counted.
-    let before = outside.withUnsafeBufferPointer { outside in
-      OrderTable.count(in: length) { outside[start &+ $0] &+ UInt32($0) < global }
-    }
-    return UInt32(length) &+ global &- UInt32(before)
+    withUnsafeOrders { $0.rank(of: id, slot: slot) }
   }
 
   /// The class of a rank, below C, in the order of a list.
-  @inline(__always)
   func id(at rank: UInt32, slot: Int32) -> UInt32 {
-    if slot < 0 { return order[Int(rank)] }
-    let start = Int(slot) &* length
-    if Int(rank) < length { return lists[start &+ Int(rank)] }
-    let wanted = rank &- UInt32(length)
-    let before = outside.withUnsafeBufferPointer { outside in
-      OrderTable.count(in: length) { outside[start &+ $0] <= wanted }
+    withUnsafeOrders { $0.id(at: rank, slot: slot) }
+  }
+
+  /// Lends the orders for a loop over many classes: no bounds are checked.
+  @inline(__always)
+  func withUnsafeOrders<Result>(_ body: (Orders) -> Result) -> Result {
+    order.withUnsafeBufferPointer { order in
+      place.withUnsafeBufferPointer { place in
+        lists.withUnsafeBufferPointer { lists in
+          sorted.withUnsafeBufferPointer { sorted in
+            outside.withUnsafeBufferPointer { outside in
+              body(
+                Orders(
+                  length: length, order: order, place: place, lists: lists, sorted: sorted,
+                  outside: outside))
+            }
+          }
+        }
+      }
     }
-    return order[Int(wanted) &+ before]
+  }
+
+  /// The table's arrays, as long as they are lent.
+  struct Orders {
+    fileprivate let length: Int
+    fileprivate let order: UnsafeBufferPointer<UInt32>
+    fileprivate let place: UnsafeBufferPointer<UInt32>
+    fileprivate let lists: UnsafeBufferPointer<UInt32>
+    fileprivate let sorted: UnsafeBufferPointer<UInt64>
+    fileprivate let outside: UnsafeBufferPointer<UInt32>
+
+    /// The rank of a class in the order of a list.
+    @inline(__always)
+    func rank(of id: UInt32, slot: Int32) -> UInt32 {
+      let global = place[Int(id)]
+      if slot < 0 { return global }
+      let start = Int(slot) &* length
+      let found = OrderTable.count(in: length) { sorted[start &+ $0] < UInt64(id) << 32 }
+      if found < length {
+        let entry = sorted[start &+ found]
+        if UInt32(truncatingIfNeeded: entry >> 32) == id {
+          return UInt32(truncatingIfNeeded: entry)
+        }
+      }
+      // The list's classes that the global order has before this one are not counted.
+      let before = OrderTable.count(in: length) {
+        outside[start &+ $0] &+ UInt32(truncatingIfNeeded: $0) < global
+      }
+      return UInt32(length) &+ global &- UInt32(before)
+    }
+
+    /// The class of a rank, below C, in the order of a list.
+    @inline(__always)
+    func id(at rank: UInt32, slot: Int32) -> UInt32 {
+      if slot < 0 { return order[Int(rank)] }
+      let start = Int(slot) &* length
+      if Int(rank) < length { return lists[start &+ Int(rank)] }
+      let wanted = rank &- UInt32(length)
+      let before = OrderTable.count(in: length) { outside[start &+ $0] <= wanted }
+      return order[Int(wanted) &+ before]
+    }
   }
 
   /// How many of the first `count` indices fulfil `test`, which holds up to some index and then never again.
+  ///
+  /// The number of steps depends on `count` alone, and no step branches on a test.
   @inline(__always)
   private static func count(in count: Int, _ test: (Int) -> Bool) -> Int {
+    if count == 0 { return 0 }
     var (low, rest) = (0, count)
-    while rest > 0 {
+    while rest > 1 {
       let half = rest &>> 1
-      if test(low &+ half) {
-        low &+= half &+ 1
-        rest &-= half &+ 1
-      } else {
-        rest = half
-      }
+      low &+= test(low &+ half &- 1) ? half : 0
+      rest &-= half
     }
-    return low
+    return low &+ (test(low) ? 1 : 0)
   }
 }

@@ -14,6 +14,9 @@ enum PlaneForm: UInt8, CaseIterable {
   case bits4 = 4
   /// All integers in as many bits as the largest one needs: the worst case.
   case plain = 16
+
+  /// The largest code of a packed form.
+  var escape: UInt32 { 1 << UInt32(rawValue) - 1 }
 }
 
 /// Buckets: 0...15 have one each, then four to an octave, up to 2^32 - 1 in bucket 127.
@@ -23,9 +26,10 @@ enum Bucket {
   /// The bucket of an integer.
   @inline(__always)
   static func index(of value: UInt32) -> UInt8 {
-    if value < 16 { return UInt8(truncatingIfNeeded: value) }
-    let octave = 31 &- UInt32(truncatingIfNeeded: value.leadingZeroBitCount)
-    return UInt8(truncatingIfNeeded: octave &* 4 &+ (value &>> (octave &- 2)) & 3)
+    // Both are computed, so that there is no branch to mispredict.
+    let octave = 31 &- UInt32(truncatingIfNeeded: (value | 16).leadingZeroBitCount)
+    let bucket = octave &* 4 &+ (value &>> (octave &- 2)) & 3
+    return UInt8(truncatingIfNeeded: value < 16 ? value : bucket)
   }
 
   /// Bits that are left of an integer in a bucket.
@@ -58,7 +62,7 @@ func unzigzag(_ value: UInt32) -> Int32 {
 
 /// Appends bits to bytes, low bits first.
 struct BitWriter {
-  private(set) var bytes: [UInt8] = []
+  private var bytes: [UInt8] = []
   private var pending: UInt64 = 0
   private var filled: UInt64 = 0
 
@@ -67,16 +71,22 @@ struct BitWriter {
   mutating func append(_ value: UInt32, width: UInt32) {
     pending |= UInt64(value) &<< filled
     filled &+= UInt64(width)
-    while filled >= 8 {
-      bytes.append(UInt8(truncatingIfNeeded: pending))
-      pending &>>= 8
-      filled &-= 8
+    if filled >= 32 {
+      withUnsafeBytes(of: UInt32(truncatingIfNeeded: pending).littleEndian) {
+        bytes.append(contentsOf: $0)
+      }
+      pending &>>= 32
+      filled &-= 32
     }
   }
 
   /// Fills the last byte with 0 bits.
   mutating func finish() -> [UInt8] {
-    if filled > 0 { bytes.append(UInt8(truncatingIfNeeded: pending)) }
+    while filled > 0 {
+      bytes.append(UInt8(truncatingIfNeeded: pending))
+      pending >>= 8
+      filled -= min(filled, 8)
+    }
     return bytes
   }
 }

@@ -71,7 +71,7 @@ struct PlaneEntry {
       for index in 0..<count {
         let bucket = table[Int(names[index])]
         let width = bucket &>> 32
-        let more = width == 0 ? 0 : PlaneEntry.bits(rest, at: place, width: width)
+        let more = PlaneEntry.bits(rest, at: place, width: width)
         place &+= Int(width)
         values[index] = UInt32(truncatingIfNeeded: bucket &+ more)
       }
@@ -84,28 +84,58 @@ struct PlaneEntry {
   ) throws {
     let count = values.count
     let width = Int(form.rawValue)
-    let escape = UInt32(1) << UInt32(width) - 1
     let codes = try take((count * width + 7) / 8, from: &bytes)
-    var escaped = 0
-    for index in 0..<count {
-      let place = index &* width
-      let code = UInt32(codes[place &>> 3]) &>> UInt32(truncatingIfNeeded: place & 7) & escape
-      values[index] = code
-      escaped &+= code == escape ? 1 : 0
+    switch form {
+    case .bits1: PlaneEntry.unpack(codes, width: 1, into: values)
+    case .bits2: PlaneEntry.unpack(codes, width: 2, into: values)
+    default: PlaneEntry.unpack(codes, width: 4, into: values)
     }
     try demandZeroFill(codes, count * width)
-    guard escaped > 0 else { return }
-    try withUnsafeTemporaryAllocation(of: UInt32.self, capacity: escaped) { rest in
-      try decodeBuckets(&bytes, into: rest)
-      var next = 0
-      for index in 0..<count where values[index] == escape {
-        let (value, overflow) = rest[next].addingReportingOverflow(escape)
-        guard !overflow else {
-          throw Problem(.corrupt, "plane \(name) holds an integer above 2^32")
-        }
-        values[index] = value
-        next &+= 1
+    try addEscapes(from: &bytes, to: values)
+  }
+
+  /// Adds the escapes to the codes that announce them.
+  private func addEscapes(
+    from bytes: inout UnsafeRawBufferPointer, to values: UnsafeMutableBufferPointer<UInt32>
+  ) throws {
+    let escape = form.escape
+    var escaped = 0
+    for index in 0..<values.count { escaped &+= values[index] == escape ? 1 : 0 }
+    if escaped == 0 { return }
+    // One more than there are, so that the next one can be read before it is known to be needed: a
+    // branch would be mispredicted at every other escape.
+    try withUnsafeTemporaryAllocation(of: UInt32.self, capacity: escaped + 1) { rest in
+      rest[escaped] = 0
+      try decodeBuckets(&bytes, into: UnsafeMutableBufferPointer(rebasing: rest[..<escaped]))
+      guard rest.max()! <= UInt32.max - escape else {
+        throw Problem(.corrupt, "plane \(name) holds an integer above 2^32")
       }
+      var next = 0
+      for index in 0..<values.count {
+        let isEscape = values[index] == escape
+        values[index] &+= isEscape ? rest[next] : 0
+        next &+= isEscape ? 1 : 0
+      }
+    }
+  }
+
+  /// Spreads codes of `width` bits, 1, 2 or 4: a constant where this is inlined.
+  @inline(__always)
+  private static func unpack(
+    _ codes: UnsafeRawBufferPointer, width: Int, into values: UnsafeMutableBufferPointer<UInt32>
+  ) {
+    let perByte = 8 / width
+    let mask = UInt32(1) << UInt32(width) - 1
+    let whole = values.count / perByte
+    for place in 0..<whole {
+      let byte = UInt32(codes[place])
+      for code in 0..<perByte {
+        values[place &* perByte &+ code] = byte &>> UInt32(truncatingIfNeeded: code &* width) & mask
+      }
+    }
+    for index in whole * perByte..<values.count {
+      let shift = UInt32(truncatingIfNeeded: (index &- whole &* perByte) &* width)
+      values[index] = UInt32(codes[whole]) &>> shift & mask
     }
   }
 

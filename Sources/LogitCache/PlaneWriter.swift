@@ -61,72 +61,138 @@ struct WrittenPlane {
 
   /// The form with the fewest bits; the lowest stored number among equals.
   static func smallest(_ values: UnsafeBufferPointer<UInt32>) -> WrittenPlane {
-    var best = buckets(values)
-    for form in [PlaneForm.bits1, .bits2, .bits4] {
-      let other = packed(values, form)
-      if other.bits < best.bits { best = other }
+    var (form, bits) = (PlaneForm.buckets, bucketBits(values))
+    for other in [PlaneForm.bits1, .bits2, .bits4] {
+      let otherBits = packedBits(values, other)
+      if otherBits < bits { (form, bits) = (other, otherBits) }
     }
-    let width = 32 - (values.max() ?? 0).leadingZeroBitCount
-    return width * values.count < best.bits ? plain(values, width: width) : best
+    let width = 32 - largest(values).leadingZeroBitCount
+    if width * values.count < bits {
+      (form, bits) = (.plain, width * values.count)
+    }
+    let pieces =
+      switch form {
+      case .buckets: buckets(values)
+      case .plain: [plain(values, width: width)]
+      case .bits1, .bits2, .bits4: packed(values, form)
+      }
+    return WrittenPlane(
+      form: form, width: form == .plain ? UInt8(width) : 0, pieces: pieces, bits: bits)
   }
 
-  private static func buckets(_ values: UnsafeBufferPointer<UInt32>) -> WrittenPlane {
-    var rest = BitWriter()
-    var bits = 0
+  private static func largest(_ values: UnsafeBufferPointer<UInt32>) -> UInt32 {
+    var largest: UInt32 = 0
+    for index in 0..<values.count { largest = max(largest, values[index]) }
+    return largest
+  }
+
+  /// What `buckets` would take.
+  private static func bucketBits(_ values: UnsafeBufferPointer<UInt32>) -> Int {
     var histogram = [Int](repeating: 0, count: Bucket.count)
+    histogram.withUnsafeMutableBufferPointer { histogram in
+      for index in 0..<values.count { histogram[Int(Bucket.index(of: values[index]))] &+= 1 }
+    }
+    return bucketBits(histogram)
+  }
+
+  private static func bucketBits(_ histogram: [Int]) -> Int {
+    var bits = prefixCodeBits(histogram)
+    for bucket in 16..<Bucket.count {
+      bits += histogram[bucket] * Int(Bucket.width(UInt8(bucket)))
+    }
+    return bits
+  }
+
+  /// What `packed` would take.
+  private static func packedBits(
+    _ values: UnsafeBufferPointer<UInt32>, _ form: PlaneForm
+  ) -> Int {
+    var codes = [Int](repeating: 0, count: 256)
+    // The last one counts what is no escape.
+    var escapes = [Int](repeating: 0, count: Bucket.count + 1)
+    codes.withUnsafeMutableBufferPointer { codes in
+      escapes.withUnsafeMutableBufferPointer { escapes in
+        forEachCode(values, form) { byte, _ in codes[Int(byte)] &+= 1 }
+        let escape = form.escape
+        for index in 0..<values.count {
+          let value = values[index]
+          let bucket = Int(Bucket.index(of: value &- escape))
+          escapes[value >= escape ? bucket : Bucket.count] &+= 1
+        }
+      }
+    }
+    return prefixCodeBits(codes) + bucketBits(Array(escapes[..<Bucket.count]))
+  }
+
+  private static func buckets(_ values: UnsafeBufferPointer<UInt32>) -> [[UInt8]] {
+    var rest = BitWriter()
     let names = [UInt8](unsafeUninitializedCapacity: values.count) { names, count in
       for index in 0..<values.count {
         let bucket = Bucket.index(of: values[index])
         names[index] = bucket
-        histogram[Int(bucket)] &+= 1
-        guard bucket >= 16 else { continue }
         let width = Bucket.width(bucket)
         rest.append(values[index] & (1 &<< width &- 1), width: width)
-        bits &+= Int(width)
       }
       count = values.count
     }
-    return WrittenPlane(
-      form: .buckets, width: 0, pieces: [names, rest.finish()],
-      bits: bits + prefixCodeBits(histogram))
+    return [names, rest.finish()]
   }
 
   private static func packed(
     _ values: UnsafeBufferPointer<UInt32>, _ form: PlaneForm
-  ) -> WrittenPlane {
-    let width = Int(form.rawValue)
-    let escape = UInt32(1) << UInt32(width) - 1
-    let perByte = 8 / width
-    var escapes: [UInt32] = []
-    var histogram = [Int](repeating: 0, count: 256)
+  ) -> [[UInt8]] {
+    let perByte = 8 / Int(form.rawValue)
     let length = (values.count + perByte - 1) / perByte
     let codes = [UInt8](unsafeUninitializedCapacity: length) { codes, count in
-      var index = 0
-      for place in 0..<length {
-        var byte: UInt32 = 0
-        for shift in 0..<min(perByte, values.count &- index) {
-          let value = values[index &+ shift]
-          if value >= escape { escapes.append(value &- escape) }
-          byte |= min(value, escape) &<< UInt32(truncatingIfNeeded: shift &* width)
-        }
-        index &+= perByte
-        codes[place] = UInt8(truncatingIfNeeded: byte)
-        histogram[Int(byte)] &+= 1
-      }
+      forEachCode(values, form) { byte, place in codes[place] = byte }
       count = length
     }
-    let rest = escapes.withUnsafeBufferPointer(buckets)
-    return WrittenPlane(
-      form: form, width: 0, pieces: [codes] + rest.pieces,
-      bits: prefixCodeBits(histogram) + rest.bits)
+    let escape = form.escape
+    let escapes = values.filter { $0 >= escape }.map { $0 - escape }
+    return [codes] + escapes.withUnsafeBufferPointer(buckets)
+  }
+
+  /// Visits the bytes of codes with their places.
+  @inline(__always)
+  private static func forEachCode(
+    _ values: UnsafeBufferPointer<UInt32>, _ form: PlaneForm, _ body: (UInt8, Int) -> Void
+  ) {
+    switch form {
+    case .bits1: forEachCode(values, width: 1, body)
+    case .bits2: forEachCode(values, width: 2, body)
+    default: forEachCode(values, width: 4, body)
+    }
+  }
+
+  @inline(__always)
+  private static func forEachCode(
+    _ values: UnsafeBufferPointer<UInt32>, width: Int, _ body: (UInt8, Int) -> Void
+  ) {
+    let perByte = 8 / width
+    let escape = UInt32(1) << UInt32(width) - 1
+    let whole = values.count / perByte
+    for place in 0..<whole {
+      var byte: UInt32 = 0
+      for code in 0..<perByte {
+        let value = min(values[place &* perByte &+ code], escape)
+        byte |= value &<< UInt32(truncatingIfNeeded: code &* width)
+      }
+      body(UInt8(truncatingIfNeeded: byte), place)
+    }
+    if whole * perByte == values.count { return }
+    var byte: UInt32 = 0
+    for index in whole * perByte..<values.count {
+      let shift = UInt32(truncatingIfNeeded: (index &- whole &* perByte) &* width)
+      byte |= min(values[index], escape) &<< shift
+    }
+    body(UInt8(truncatingIfNeeded: byte), whole)
   }
 
   private static func plain(
     _ values: UnsafeBufferPointer<UInt32>, width: Int
-  ) -> WrittenPlane {
+  ) -> [UInt8] {
     var writer = BitWriter()
     for value in values { writer.append(value, width: UInt32(width)) }
-    return WrittenPlane(
-      form: .plain, width: UInt8(width), pieces: [writer.finish()], bits: width * values.count)
+    return writer.finish()
   }
 }

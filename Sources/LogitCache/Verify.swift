@@ -143,15 +143,18 @@ private struct Verifier {
     }
   }
 
-  /// Every stored key must belong to the manifest's blocks.
+  /// Every stored key must be one that a cache with this manifest has.
   private mutating func checkForeignKeys() throws {
     let manifest = reader.manifest
-    for name in ["blocks", "index"] {
+    for name in CacheFolder.tables {
       let table = reader.environment.table(name)
       let foreign = try reader.environment.read { transaction in
         var foreign = 0
         try transaction.forEach(in: table) { key, _ in
-          let known = BlockKey(key).map { manifest.contains($0) } ?? false
+          let known =
+            name == "meta"
+            ? MetaTable.knows(key.withUnsafeBytes { Array($0) }, manifest)
+            : BlockKey(key).map { manifest.contains($0) } ?? false
           foreign += known ? 0 : 1
           return true
         }
@@ -211,6 +214,10 @@ private struct Verifier {
       try demand(
         info.planes.reduce(0) { $0 + $1.canonicalBytes } == info.canonicalBytes,
         "its planes do not add up")
+      // All but the checksum and the length is the frame.
+      try demand(
+        info.planes.reduce(0) { $0 + $1.storedBytes } == info.storedBytes - 8,
+        "its planes' stored bytes do not add up")
       try demand(
         decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")
       for label in decoder.columns.labels { labelCounts[Int(label)] += 1 }

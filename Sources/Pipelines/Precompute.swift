@@ -139,25 +139,30 @@ private func writeBlocks(
   var pending: [EncodedBlock] = []
   var lastCommit = clock.now
   func commit() throws {
-    try writer.append(pending)
+    do {
+      try writer.append(pending)
+    } catch {
+      progress.clear()
+      throw error
+    }
     pending.removeAll()
     lastCommit = clock.now
   }
   let queue = OrderedResults<EncodedBlock>(count: keys.count, ahead: 2 * job.threads)
   work.start(keys, threads: job.threads, into: queue) { try $0.makeBlock($1) }
   defer { queue.cancel() }
-  do {
-    for key in keys {
-      if Interruption.isRequested { break }
+  for key in keys {
+    if Interruption.isRequested { break }
+    do {
       pending.append(try queue.next())
-      done += work.manifest.samples(of: key).count
-      progress.update(done: done)
-      if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
+    } catch {
+      progress.clear()
+      try commit()  // what was finished before the error is not lost
+      throw error
     }
-  } catch {
-    progress.clear()
-    try commit()  // what was finished before the error is not lost
-    throw error
+    done += work.manifest.samples(of: key).count
+    progress.update(done: done)
+    if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
   }
   try commit()
   progress.finish(done: done)

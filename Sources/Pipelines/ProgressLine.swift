@@ -33,7 +33,7 @@ public struct ProgressLine {
 
   /// Takes the line away from a terminal, for a command that prints something else now.
   public func clear() {
-    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if isTerminal { StandardError.write("\r\u{1B}[K") }
   }
 
   /// Shows the last line.
@@ -55,7 +55,7 @@ public struct ProgressLine {
 
   private func show(_ text: String, final: Bool) {
     let end = isTerminal && !final ? "" : "\n"
-    FileHandle.standardError.write(Data(((isTerminal ? "\r\u{1B}[K" : "") + text + end).utf8))
+    StandardError.write((isTerminal ? "\r\u{1B}[K" : "") + text + end)
   }
 
   private func time(_ seconds: Double) -> String {

@@ -49,16 +49,16 @@ public enum Program {
   /// Where it is.
   ///
   /// - Throws: `Problem` when it has not been built.
-  public static var path: String {
-    get throws {
-      let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      let path = (tests as NSString).deletingLastPathComponent + "/logitcache"
-      guard Files.exists(path) else {
-        throw Problem(
-          .noInput, "\(path) is missing: build it with swift build -c release --build-tests")
-      }
-      return path
+  public static var path: String { get throws { try path(of: "logitcache") } }
+
+  private static func path(of name: String) throws -> String {
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let path = (tests as NSString).deletingLastPathComponent + "/" + name
+    guard Files.exists(path) else {
+      throw Problem(
+        .noInput, "\(path) is missing: build it with swift build -c release --build-tests")
     }
+    return path
   }
 
   /// A run that takes longer is ended: a test that hangs must fail.
@@ -67,10 +67,14 @@ public enum Program {
   /// Runs the program to its end.
   ///
   /// - Parameters:
+  ///   - name: another of our programs.
   ///   - environment: variables to set, or to remove (`nil`).
+  ///   - standardOutput: where its output goes instead of into the result, such as `/dev/full`.
+  ///   - standardError: the same for what it says on standard error.
   ///   - watch: called every two milliseconds while it runs.
   public static func run(
-    _ arguments: [String], environment: [String: String?] = [:],
+    _ arguments: [String], of name: String = "logitcache", environment: [String: String?] = [:],
+    standardOutput: String? = nil, standardError: String? = nil,
     watch: (RunningProgram) -> Void = { _ in }
   ) throws -> ProgramResult {
     let folder = ScratchFolder()
@@ -78,7 +82,8 @@ public enum Program {
     let start = clock.now
     func seconds() -> Double { (clock.now - start) / .seconds(1) }
     let process = try spawn(
-      [path] + arguments, environment, output: folder.file("output"), errors: folder.file("errors"))
+      [path(of: name)] + arguments, environment, output: standardOutput ?? folder.file("output"),
+      errors: standardError ?? folder.file("errors"))
     var status: Int32 = 0
     while waitpid(process, &status, WNOHANG) == 0 {
       let running = RunningProgram(processID: process, seconds: seconds())
@@ -89,9 +94,13 @@ public enum Program {
     let signal = status & 0x7F
     return ProgramResult(
       exitCode: signal == 0 ? status >> 8 & 0xFF : nil, signal: signal == 0 ? nil : signal,
-      output: String(decoding: try Files.read(folder.file("output")), as: UTF8.self),
-      errors: String(decoding: try Files.read(folder.file("errors")), as: UTF8.self),
+      output: try standardOutput == nil ? text(folder.file("output")) : "",
+      errors: try standardError == nil ? text(folder.file("errors")) : "",
       seconds: seconds())
+  }
+
+  private static func text(_ path: String) throws -> String {
+    String(decoding: try Files.read(path), as: UTF8.self)
   }
 
   private static func spawn(

@@ -31,19 +31,19 @@ private struct Patient {
   }
 }
 
-/// Where in its data file every value stored in an unfinished cache is.
-private func storedValues(_ path: String) throws -> [Range<Int>] {
+/// The key of every value stored in an unfinished cache, and where in the data file the value is.
+private func storedValues(_ path: String) throws -> [(key: [UInt8], place: Range<Int>)] {
   let file = try Files.read(path + "/data.mdb")
   let environment = try Environment(
     path: path, tables: ["blocks", "index", "meta"],
     access: .readUnchanging(mapBytes: file.count))
-  var values: [Range<Int>] = []
+  var values: [(key: [UInt8], place: Range<Int>)] = []
   for name in ["blocks", "index", "meta"] {
     try environment.read { transaction in
       try transaction.forEach(in: environment.table(name)) { key, value in
         let (key, value) = (key.withUnsafeBytes { Array($0) }, value.withUnsafeBytes { Array($0) })
         let end = try offset(of: key + value, in: file) + key.count + value.count
-        values.append(end - value.count..<end)
+        values.append((key, end - value.count..<end))
         return true
       }
     }
@@ -58,15 +58,26 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
 @Suite struct DamageTests {
   private let job = Job(classes: 12, k: 5, samples: 20, views: 2)
 
-  @Test(arguments: [nil, 2])
-  func `every flipped bit of every stored value is detected`(featureWidth: Int?) throws {
+  /// Of every table, and so without the seal's digests of the file; sealed, the table `meta` has one
+  /// value more.
+  @Test(arguments: [nil, 2], [true, false])
+  func `every flipped bit of every stored value is detected`(
+    featureWidth: Int?, sealed: Bool
+  ) throws {
     let folder = ScratchFolder()
-    let small = Job(classes: 6, k: 3, samples: 5, featureWidth: featureWidth)
-    try small.write(to: folder.path, seal: false)
+    var small = Job(classes: 12, k: 3, samples: 5, featureWidth: featureWidth)
+    small.calibration = try Calibration(
+      CalibrationParts.learned(key: 1).bytes(width: 4), small.manifest.encoding)
+    try small.write(to: folder.path, seal: sealed)
+    if sealed { try remove(folder.file("seal.json")) }
     let patient = try Patient(folder.file("data.mdb"))
+    let values = try storedValues(folder.path)
+    for key in ["manifest", "calibration", "labels\0\0\0\0"] + (sealed ? ["seal"] : []) {
+      try #require(values.contains { $0.key == Array(key.utf8) }, "\(key)")
+    }
     var flips = 0
-    for value in try storedValues(folder.path) {
-      for bit in 8 * value.lowerBound..<8 * value.upperBound {
+    for (_, place) in values {
+      for bit in 8 * place.lowerBound..<8 * place.upperBound {
         try patient.flip(bit: bit)
         let found = problem { _ = try verifyCache(path: folder.path) }
         #expect(found.kind == .corrupt, "bit \(bit): \(found)")
@@ -130,13 +141,28 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     }
   }
 
+  /// Before LMDB maps it: reading a page that is not there would end the process.
+  @Test(arguments: [true, false])
+  func `a file cut to any length is refused by the reader`(sealed: Bool) throws {
+    let folder = ScratchFolder()
+    try Job(classes: 6, k: 3, samples: 5).write(to: folder.path, seal: sealed)
+    let file = folder.file("data.mdb")
+    for length in (0..<(try Files.read(file).count)).reversed() {
+      try #require(truncate(file, length) == 0)
+      let found = problem { _ = try CacheReader(path: folder.path) }
+      #expect(found.kind == (length > 0 ? .corrupt : .noInput), "length \(length): \(found)")
+    }
+  }
+
   @Test(arguments: [true, false])
   func `a cut file is refused at every page and in between`(sealed: Bool) throws {
     let folder = ScratchFolder()
     try job.write(to: folder.path, seal: sealed)
     let file = folder.file("data.mdb")
     let sound = try Files.read(file)
-    let cuts = stride(from: 0, to: sound.count, by: 4096).flatMap { [$0, $0 + 1, $0 + 2000] }
+    let cuts = stride(from: 0, to: sound.count, by: 4096).flatMap {
+      [$0 - 1, $0, $0 + 1, $0 + 2000]
+    }
     for cut in cuts where cut > 0 {
       try Data(sound[..<cut]).write(to: URL(fileURLWithPath: file))
       #expect(problem { _ = try CacheReader(path: folder.path) }.kind == .corrupt, "cut \(cut)")
@@ -236,11 +262,27 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
     let folder = ScratchFolder()
     try job.write(to: folder.path)
     let patient = try Patient(folder.file("seal.json"))
-    for byte in patient.sound.indices {
-      try patient.flip(bit: 8 * byte + byte % 7)
+    for bit in 0..<8 * patient.sound.count {
+      try patient.flip(bit: bit)
       let found = problem { _ = try verifyCache(path: folder.path) }
-      #expect(found.kind == .corrupt, "byte \(byte): \(found)")
-      try patient.heal(byte: byte)
+      #expect(found.kind == .corrupt, "bit \(bit): \(found)")
+      try patient.heal(byte: bit / 8)
+    }
+  }
+
+  @Test func `a seal json cut to any length is refused`() throws {
+    let folder = ScratchFolder()
+    try job.write(to: folder.path)
+    for length in (0..<(try Files.read(folder.file("seal.json")).count)).reversed() {
+      try #require(truncate(folder.file("seal.json"), length) == 0)
+      for found in [
+        problem { _ = try CacheReader(path: folder.path) },
+        problem {
+          _ = try CacheWriter(path: folder.path, manifest: job.manifest, labels: job.labels)
+        },
+      ] {
+        #expect(found.kind == .corrupt, "length \(length): \(found)")
+      }
     }
   }
 }

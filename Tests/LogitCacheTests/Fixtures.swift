@@ -2,10 +2,15 @@ import Basics
 import Foundation
 import LogitCache
 import TestSupport
+import Testing
 
 /// A small job: its manifest, and a teacher whose rows depend only on seed, view and sample.
 struct Job: Sendable {
   var manifest: Manifest
+  /// What the cache learned; nothing unless set.
+  var calibration: Calibration? {
+    didSet { manifest.calibration = (calibration ?? .plain(manifest.encoding)).digest }
+  }
   var seed: UInt64 = 1
 
   init(
@@ -86,15 +91,20 @@ struct Job: Sendable {
       features: features.span)
   }
 
+  func encoder() throws -> BlockEncoder {
+    try BlockEncoder(manifest: manifest, calibration: calibration)
+  }
+
   func encodeAll() throws -> [EncodedBlock] {
-    let encoder = try BlockEncoder(manifest: manifest)
+    let encoder = try encoder()
     return try manifest.blockKeys.map { try encode($0, with: encoder) }
   }
 
   /// Writes the whole cache and seals it, unless told not to.
   @discardableResult
   func write(to path: String, seal: Bool = true) throws -> Digest? {
-    let writer = try CacheWriter(path: path, manifest: manifest, labels: labels)
+    let writer = try CacheWriter(
+      path: path, manifest: manifest, labels: labels, calibration: calibration)
     try writer.append(try encodeAll())
     return seal ? try writer.seal() : nil
   }
@@ -147,5 +157,17 @@ func problem(_ body: () throws -> Void) -> Problem {
     return problem
   } catch {
     return Problem(.usage, "another error: \(error)")
+  }
+}
+
+/// Expects refusals of damaged data whose messages hold some texts.
+func expectCorrupt(
+  _ found: [Problem], _ texts: [String], sourceLocation: SourceLocation = #_sourceLocation
+) {
+  for problem in found {
+    #expect(problem.kind == .corrupt, "\(problem)", sourceLocation: sourceLocation)
+    for text in texts {
+      #expect(problem.message.contains(text), "\(problem)", sourceLocation: sourceLocation)
+    }
   }
 }

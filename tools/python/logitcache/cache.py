@@ -340,13 +340,21 @@ class Cache:
             findings.append("the labels do not have the digest that the manifest names")
 
     def _find_foreign_keys(self, findings: list[str]) -> None:
-        for name in ("blocks", "index"):
-            foreign = sum(
-                len(key) != _KEY.size or not self.manifest.contains(*_KEY.unpack(key))
-                for key in self._store.keys(name)
-            )
+        for name in TABLES:
+            knows = self._knows_meta if name == "meta" else self._knows_block
+            foreign = sum(not knows(key) for key in self._store.keys(name))
             if foreign:
                 findings.append(f"table {name!r} holds {foreign} foreign keys")
+
+    def _knows_block(self, key: bytes) -> bool:
+        return len(key) == _KEY.size and self.manifest.contains(*_KEY.unpack(key))
+
+    def _knows_meta(self, key: bytes) -> bool:
+        if key in (b"manifest", b"calibration", b"seal") or is_class_sum(key):
+            return True
+        if len(key) != len(_LABELS) + 4 or not key.startswith(_LABELS):
+            return False
+        return struct.unpack(">I", key[-4:])[0] < self.manifest.blocks_per_view
 
     def _verify_block(self, view: int, block: int, labels: np.ndarray) -> BlockInfo | None:
         """Checks a block and counts its labels; None when an unfinished cache lacks it."""

@@ -197,6 +197,11 @@ KEY = struct.pack(">II", 0, 1)
         (lambda t: (t["blocks"].pop(KEY), t["index"].pop(KEY)), "is missing from the sealed cache"),
         (lambda t: t["blocks"].update({b"12345678": b"1"}), "table 'blocks' holds 1 foreign keys"),
         (lambda t: t["blocks"].update({b"1": b"1"}), "table 'blocks' holds 1 foreign keys"),
+        (lambda t: t["meta"].update({b"hint": b"1"}), "table 'meta' holds 1 foreign keys"),
+        (
+            lambda t: t["meta"].update({b"labels\0\0\0\x09": b"1", b"labels\0\0\0\0\0": b"1"}),
+            "table 'meta' holds 2 foreign keys",
+        ),
         (lambda t: t["index"].update({KEY: t["index"][KEY] + b"1"}), "1 bytes follow its end"),
         (lambda t: t["index"].update({KEY: t["index"][KEY][:-1]}), "it ends too early"),
         (lambda t: t["index"].update({KEY: t["index"][struct.pack(">II", 1, 1)]}), "has another"),
