@@ -78,7 +78,9 @@ package struct SubspaceProjector {
     else { preconditionFailure("the inner products of \(size) axes have no eigenvectors") }
     var weighted = vectors.map { Float($0) }
     for place in 0..<size {
-      let factor = values[place] > 1e-6 * largest ? Float(1 / values[place]) : 0
+      // Axes have a length of about 1; whatever a file says, the inverse stays finite.
+      let smallest = max(1e-6 * largest, 1e-12)
+      let factor = values[place] > smallest ? Float(1 / values[place]) : 0
       for index in place * size..<(place + 1) * size { weighted[index] *= factor }
     }
     var inverse = [Float](repeating: 0, count: size * size)

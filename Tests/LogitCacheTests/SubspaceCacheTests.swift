@@ -1,5 +1,4 @@
 import Basics
-import Compression
 import LMDB
 import LogitCache
 import Losses
@@ -11,7 +10,7 @@ struct TailJob {
   var manifest: Manifest
   let teacher: LowRankTeacher
   let labels: [Int32]
-  let calibration: Calibration
+  var calibration: Calibration
 
   init(
     classes: Int, k: Int, samples: Int, rank: Int = 6, blockRows: Int = 16, step: Double = 2,
@@ -248,17 +247,9 @@ struct TailJob {
 
   // MARK: - Hostile bytes
 
-  /// A value of table blocks around any canonical bytes.
-  private func value(_ canonical: [UInt8]) throws -> [UInt8] {
-    func integer(_ number: UInt32) -> [UInt8] {
-      withUnsafeBytes(of: number.littleEndian, Array.init)
-    }
-    let frame = try ZstdCompressor(level: 1).compress(canonical, pieces: [canonical.count]).bytes
-    let payload = integer(UInt32(canonical.count)) + frame
-    return integer(crc32(of: payload.span.bytes)) + payload
-  }
-
-  private func replace(_ path: String, _ value: [UInt8]) throws {
+  /// Puts canonical bytes in the place of a block.
+  private func replace(_ job: TailJob, in path: String, with canonical: [UInt8]) throws {
+    let value = try BlockProbe(job.manifest, job.calibration).storedValue(ofCanonical: canonical)
     let environment = try Environment(
       path: path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
     let key: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 1]
@@ -288,7 +279,7 @@ struct TailJob {
       let place = Int.random(in: 72..<72 + 8 * 14, using: &generator)
       bytes[place] = UInt8.random(in: 0...255, using: &generator)
     }
-    try replace(folder.path, try value(bytes))
+    try replace(job, in: folder.path, with: bytes)
     if bytes != block.canonicalBytes {
       #expect(problem { _ = try verifyCache(path: folder.path) }.kind == .corrupt)
     }
@@ -307,52 +298,53 @@ struct TailJob {
     }
   }
 
-  @Test(arguments: [SubspaceColumn.coefficient, .offset])
+  @Test(arguments: [
+    (UInt8(8), PlanePart.plain([1 << 31 + 1] + Array(repeating: 0, count: 15)), "a coefficient"),
+    (8, .plain([1 << 32 - 1] + Array(repeating: 0, count: 15)), "a coefficient"),
+    (9, .plain([1] + Array(repeating: 0, count: 15)).from(smallest: 1 << 30), "a value"),
+    (9, .plain(Array(repeating: 0, count: 16)).from(smallest: Int(Int32.min)), "a value"),
+    (9, .plain([1 << 32 - 1] + Array(repeating: 0, count: 15)).from(smallest: 0), "a value"),
+  ])
   func `integers beyond 2^30 are refused, by readers of the head not even looked at`(
-    column: SubspaceColumn
+    plane: UInt8, part: PlanePart, what: String
   ) throws {
     let job = try TailJob(classes: 30, k: 3, samples: 40, rank: 1)
     let folder = ScratchFolder()
     try job.write(to: folder.path, seal: false)
     let block = try job.encode(BlockKey(view: 0, block: 1))
-    let bytes = try forged(block, column)
-    try replace(folder.path, try value(bytes))
+    let bytes = BlockParts(block.canonicalBytes).with(plane, part).canonical
+    try replace(job, in: folder.path, with: bytes)
     let reader = try CacheReader(path: folder.path)
     var (batch, heads) = (reader.makeBatch(coefficients: true), reader.makeBatch())
     let found = problem { try reader.decode(view: 0, block: 1, into: &batch) }
     #expect(found.kind == .corrupt)
-    #expect(
-      found.message.contains(column == .coefficient ? "a coefficient is out" : "a value is out"),
-      "\(found)")
+    #expect(found.message.contains("\(what) is out of range"), "\(found)")
     try reader.decode(view: 0, block: 1, into: &heads)
     #expect(heads.count == 16)
   }
 
-  enum SubspaceColumn: Sendable { case coefficient, offset }
-
-  /// The block with plane 8 or 9 as plain integers of 32 bits, the first of them 2^32 - 1, or the smallest
-  /// offset 2^31 - 1.
-  private func forged(_ block: EncodedBlock, _ column: SubspaceColumn) throws -> [UInt8] {
-    let plane: UInt8 = column == .coefficient ? 8 : 9
-    var bytes = block.canonicalBytes
-    let entries = Int(bytes[36])
-    var start = 72 + 8 * entries
-    for entry in 0..<entries {
-      let place = 72 + 8 * entry
-      let length = (0..<4).reduce(0) { $0 + Int(bytes[place + 4 + $1]) << (8 * $1) }
-      if bytes[place] == plane {
-        var content = column == .offset ? [0xff, 0xff, 0xff, 0x7f] : [] as [UInt8]
-        content += [0xff, 0xff, 0xff, 0xff] + [UInt8](repeating: 0, count: 4 * (block.rows - 1))
-        bytes.replaceSubrange(start..<start + length, with: content)
-        bytes[place + 2] = 16
-        bytes[place + 3] = 32
-        for index in 0..<4 {
-          bytes[place + 4 + index] = UInt8(truncatingIfNeeded: content.count >> (8 * index))
+  /// A file may say anything; a writer that goes on with it must not fail.
+  @Test(arguments: [0, Float.leastNormalMagnitude, 0x1p13])
+  func `rows are projected on any axes that are read`(scale: Float) throws {
+    var job = try TailJob(classes: 30, k: 3, samples: 40, rank: 3)
+    var bytes = job.calibration.bytes
+    let axes = try #require(job.calibration.axes)
+    // Scales follow the mean row; the last axis becomes a copy of the first.
+    let start = bytes.count - axes.byteCount + 16 + 4 * 30
+    if scale > 0 {
+      for axis in 0..<axes.count {
+        withUnsafeBytes(of: scale.bitPattern.littleEndian) {
+          bytes.replaceSubrange(start + 4 * axis..<start + 4 * axis + 4, with: $0)
         }
-        return bytes
       }
-      start += length
     }
-    throw Problem(.corrupt, "no plane \(plane)")
+    bytes.replaceSubrange(
+      (bytes.count - 30)..., with: bytes[(start + 4 * axes.count)..<(start + 4 * axes.count + 30)])
+    let calibration = try Calibration(bytes, job.manifest.encoding)
+    job.calibration = calibration
+    job.manifest.calibration = calibration.digest
+    let folder = ScratchFolder()
+    try job.write(to: folder.path)
+    _ = try verifyCache(path: folder.path)
   }
 }

@@ -70,7 +70,8 @@ import Testing
     }
   }
 
-  @Test func `a loss that needs full rows is refused without them, and says how to get them`() throws
+  @Test func `a loss that needs full rows is refused without them, and says how to get them`()
+    throws
   {
     let workshop = try Workshop(classes: 12)
     var head = job(workshop)
