@@ -42,7 +42,7 @@ struct RecordColumns: Equatable {
   var tail: SubspaceColumns?
 
   /// - Parameter axes: how many axes a subspace tail has; nil without one.
-  init(_ encoding: Encoding, axes: Int?) {
+  init(_ encoding: Encoding, axes: Int? = nil) {
     classes = encoding.classes
     k = encoding.k
     temperatures = encoding.tailTemperatures.count

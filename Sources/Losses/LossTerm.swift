@@ -117,9 +117,10 @@ public enum LossTerm: Hashable, Sendable {
     }
   }
 
-  /// Whether the term reads full rows where a cache can rebuild them: all that compare logits at a
-  /// temperature above 1, and those that want them. At 1 and below, nearly all of the teacher's mass is in
-  /// the head.
+  /// Whether the term reads full rows where a cache can rebuild them.
+  ///
+  /// All do that compare logits at a temperature above 1, and those that want full rows. At 1 and below,
+  /// nearly all of the teacher's mass is in the head.
   public var usesFullRows: Bool {
     wantsFullRows || (comparesLogits && (temperature ?? 1) > 1)
   }

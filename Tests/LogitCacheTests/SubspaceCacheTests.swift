@@ -298,26 +298,37 @@ struct TailJob {
     }
   }
 
-  @Test(arguments: [
-    (UInt8(8), PlanePart.plain([1 << 31 + 1] + Array(repeating: 0, count: 15)), "a coefficient"),
-    (8, .plain([1 << 32 - 1] + Array(repeating: 0, count: 15)), "a coefficient"),
-    (9, .plain([1] + Array(repeating: 0, count: 15)).from(smallest: 1 << 30), "a value"),
-    (9, .plain(Array(repeating: 0, count: 16)).from(smallest: Int(Int32.min)), "a value"),
-    (9, .plain([1 << 32 - 1] + Array(repeating: 0, count: 15)).from(smallest: 0), "a value"),
-  ])
+  /// A first integer of plane 8 or 9, and the smallest that plane 9 begins with.
+  struct Beyond {
+    var plane: UInt8
+    var first: Int
+    var smallest: Int?
+  }
+
+  static let beyond = [
+    Beyond(plane: 8, first: 0x8000_0001), Beyond(plane: 8, first: 0xffff_ffff),
+    Beyond(plane: 9, first: 1, smallest: 0x4000_0000),
+    Beyond(plane: 9, first: 0, smallest: -0x8000_0000),
+    Beyond(plane: 9, first: 0xffff_ffff, smallest: 0),
+  ]
+
+  @Test(arguments: beyond)
   func `integers beyond 2^30 are refused, by readers of the head not even looked at`(
-    plane: UInt8, part: PlanePart, what: String
+    beyond: Beyond
   ) throws {
+    var part = PlanePart.plain([beyond.first] + [Int](repeating: 0, count: 15))
+    if let smallest = beyond.smallest { part = part.from(smallest: smallest) }
     let job = try TailJob(classes: 30, k: 3, samples: 40, rank: 1)
     let folder = ScratchFolder()
     try job.write(to: folder.path, seal: false)
     let block = try job.encode(BlockKey(view: 0, block: 1))
-    let bytes = BlockParts(block.canonicalBytes).with(plane, part).canonical
+    let bytes = BlockParts(block.canonicalBytes).with(beyond.plane, part).canonical
     try replace(job, in: folder.path, with: bytes)
     let reader = try CacheReader(path: folder.path)
     var (batch, heads) = (reader.makeBatch(coefficients: true), reader.makeBatch())
     let found = problem { try reader.decode(view: 0, block: 1, into: &batch) }
     #expect(found.kind == .corrupt)
+    let what = beyond.plane == 8 ? "a coefficient" : "a value"
     #expect(found.message.contains("\(what) is out of range"), "\(found)")
     try reader.decode(view: 0, block: 1, into: &heads)
     #expect(heads.count == 16)
