@@ -205,7 +205,7 @@ import Testing
     (["--views", "0"], "--views"), (["--seed", "9223372036854775808"], "2^63"),
     (["--seed", "-1"], "seed"), (["--commit-seconds", "-1"], "--commit-seconds"),
     (["--threads", "0"], "--threads"), (["--threads", "9223372036854775807"], "--threads"),
-    (["--nonsense"], "--nonsense"), (["--tail", "all"], "'mass', 'subspace'"),
+    (["--nonsense"], "--nonsense"), (["--tail", "all"], "'mass' and 'subspace'"),
     (["--tail-step", "4"], "--tail-step and --tail-axes belong to --tail subspace"),
     (["--tail", "mass", "--tail-axes", "9"], "belong to --tail subspace"),
     (["--k", "2", "--tail", "subspace", "--tail-step", "0.1"], "'0.1' is invalid"),
