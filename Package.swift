@@ -61,7 +61,9 @@ let package = Package(
       resources: [
         .embedInCode("recipe.schema.json"), .embedInCode("teacher.schema.json"),
         .embedInCode("training.schema.json"), .embedInCode("inspect.schema.json"),
-        .embedInCode("dataset.schema.json"),
+        .embedInCode("dataset.schema.json"), .embedInCode("status.schema.json"),
+        .embedInCode("merge.schema.json"), .embedInCode("derive.schema.json"),
+        .embedInCode("diff.schema.json"), .embedInCode("compact.schema.json"),
       ]),
     room("Arrays", ["Basics"]),
 
@@ -96,8 +98,7 @@ let package = Package(
 
     .executableTarget(
       name: "fuzz", dependencies: ["Basics", "LogitCache", "Losses"], path: "Fuzz",
-      exclude: ["corpus"],
-      swiftSettings: settings),
+      exclude: ["corpus"], swiftSettings: settings),
 
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),

@@ -14,6 +14,16 @@ public enum Schemas {
     case inspect
     /// A data set in files of one's own.
     case dataset
+    /// What `status --json` prints.
+    case status
+    /// What `merge --json` prints.
+    case merge
+    /// What `derive --json` prints.
+    case derive
+    /// What `diff --json` prints.
+    case diff
+    /// What `compact --json` prints.
+    case compact
   }
 
   /// The text of a schema.
@@ -25,6 +35,11 @@ public enum Schemas {
       case .training: PackageResources.training_schema_json
       case .inspect: PackageResources.inspect_schema_json
       case .dataset: PackageResources.dataset_schema_json
+      case .status: PackageResources.status_schema_json
+      case .merge: PackageResources.merge_schema_json
+      case .derive: PackageResources.derive_schema_json
+      case .diff: PackageResources.diff_schema_json
+      case .compact: PackageResources.compact_schema_json
       }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -14,7 +14,8 @@ struct LogitCacheCommand: ParsableCommand {
       """,
     subcommands: [
       PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self, InspectCommand.self,
-      VerifyCommand.self, MachineCommand.self,
+      VerifyCommand.self, StatusCommand.self, MergeCommand.self, DeriveCommand.self,
+      DiffCommand.self, CompactCommand.self, MachineCommand.self,
     ])
 }
 

@@ -10,6 +10,15 @@ struct PrecomputeCommand: ParsableCommand {
     discussion: """
       The same command after any interruption goes on where it stopped and ends with the same \
       cache digest. A cache that was begun with other settings is refused, untouched.
+
+      With --shard 3/16 the run makes only the third of sixteen parts, in a cache folder of its own; \
+      'merge' joins the parts, 'status --missing' names those that are not done. In a Slurm job array, \
+      --shard slurm takes both numbers from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of an array \
+      that is numbered 1-N or 0-(N-1) without gaps; --shard slurm/16 takes the number alone, 1-16, so \
+      that only some parts can be run again: sbatch --array=3,7,12-15.
+
+      Every part first asks the teacher about the same few blocks of the whole and learns from them how to \
+      write records small; --calibration takes this from a part that has begun.
       """)
 
   @Argument(help: "The cache: a folder to create or to continue.")
@@ -61,6 +70,18 @@ struct PrecomputeCommand: ParsableCommand {
   @Option(help: "Seconds of work between commits: what a kill can cost.")
   var commitSeconds = 5.0
 
+  @Option(
+    help: ArgumentHelp(
+      "Make one part of the work: I/N, I in 1...N; or slurm, slurm/N.", valueName: "I/N"),
+    transform: parseShard)
+  var shard: Shard?
+
+  @Option(
+    help: ArgumentHelp(
+      "Take what was learned from this cache of the same job, such as another part.",
+      valueName: "cache"))
+  var calibration: String?
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print the result as JSON.")
@@ -85,11 +106,14 @@ struct PrecomputeCommand: ParsableCommand {
       PrecomputeJob(
         data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
         features: features, tail: subspaceTail, cache: cache, threads: threads.threads,
-        commitSeconds: commitSeconds))
-    if json {
-      print(try readableJSON(result), terminator: "")
-    } else {
-      print("\(cache): sealed, \(result.records) records, digest \(result.cacheDigest)")
+        commitSeconds: commitSeconds, shard: shard, calibration: calibration))
+    if json { return print(try readableJSON(result), terminator: "") }
+    if let digest = result.cacheDigest {
+      print("\(cache): sealed, \(result.records) records, digest \(digest)")
+    } else if let shard = result.shard {
+      print(
+        "\(cache): shard \(shard) done: \(result.blocks) blocks, \(result.records) records; merge "
+          + "the shards")
     }
   }
 

@@ -130,6 +130,14 @@ public final class Environment: @unchecked Sendable {  // LMDB's handle is threa
     }
   }
 
+  /// Writes a copy into an empty folder: every page that is in use, in key order, and no free ones.
+  ///
+  /// The copy is of one snapshot and is not synced.
+  public func copyCompacted(to folder: String) throws {
+    try check(
+      mdb_env_copy2(handle, folder, CUnsignedInt(MDB_CP_COMPACT)), "copy \(path) to \(folder)")
+  }
+
   private func growMap() throws {
     var information = MDB_envinfo()
     try check(mdb_env_info(handle, &information), "size the map of \(path)")

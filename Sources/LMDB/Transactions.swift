@@ -68,6 +68,15 @@ public struct WriteTransaction: ~Copyable {
     }
   }
 
+  /// Removes what is stored under `key`; nothing happens when there is nothing.
+  public borrowing func remove(_ key: [UInt8], in table: Table) throws {
+    let code = key.withUnsafeBytes { keyBytes in
+      var storedKey = MDB_val(keyBytes)
+      return mdb_del(handle, table.handle, &storedKey, nil)
+    }
+    if code != MDB_NOTFOUND { try check(code, "remove a key of \(key.count) bytes") }
+  }
+
   /// The bytes stored under `key`; a copy, since later puts may move them.
   public borrowing func value(forKey key: [UInt8], in table: Table) throws -> [UInt8]? {
     try find(handle, key, table).map { Array($0) }

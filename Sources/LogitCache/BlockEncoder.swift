@@ -25,12 +25,14 @@ public struct EncodedBlock: Sendable {
 
 /// A block that waits for a calibration: what a cache keeps of the teacher's rows, as integers.
 public struct MeasuredBlock: Sendable {
+  /// Which block this is.
+  public var key: BlockKey { header.key }
   let header: BlockHeader
   let columns: RecordColumns
   /// The records' measured errors.
   public let certificate: Certificate
   let classSums: [UInt32: ClassSum]
-  /// First classes of each row, best first [rows, `Calibration.depth`]; empty unless for calibration.
+  /// First classes of each row, best first [rows, k or more]; empty unless for calibration.
   let firstClasses: [UInt32]
   /// Some of the teacher's rows, to learn axes from [kept rows, C].
   let keptRows: [Float]

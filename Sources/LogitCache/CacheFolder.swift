@@ -78,9 +78,9 @@ enum MetaTable {
   static let seal = Array("seal".utf8)
 
   /// Whether the format knows a key in this cache.
-  static func knows(_ key: [UInt8], _ cache: Manifest) -> Bool {
+  static func knows(_ key: [UInt8], _ cache: Manifest, isSealed: Bool) -> Bool {
     [manifest, calibration, seal].contains(key) || LabelTable.has(key, cache)
-      || ClassTable.isKey(key)
+      || ClassTable.isKey(key) || (!isSealed && isNote(key))
   }
 
   /// The manifest; `nil` when none is stored.

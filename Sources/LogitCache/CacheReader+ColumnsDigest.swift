@@ -10,13 +10,8 @@ extension CacheReader {
     let decoder = try BlockDecoder(manifest, calibration)
     var builder = DigestBuilder()
     for key in try storedBlocks() {
-      try environment.read { transaction in
-        let table = environment.table("blocks")
-        guard let value = try transaction.value(forKey: key.bytes, in: table) else {
-          throw Problem(.corrupt, "\(path): \(key) has an index entry but no content")
-        }
-        let labels = try LabelTable.read(key.block, transaction, environment, manifest)
-        try decoder.decode(value, as: key, labels: labels)
+      try withValues(of: key) { value, _, labels, _ in
+        _ = try decoder.decode(value, as: key, labels: labels)
       }
       decoder.columns.append(to: &builder)
     }

@@ -20,7 +20,7 @@ public final class CacheReader: Sendable {
   public let fileBytes: Int
 
   let environment: Environment
-  private let lock: FolderLock?
+  let lock: FolderLock?
   private let decoders = Mutex<[BlockDecoder]>([])
 
   /// Whether the cache is complete and will never be written again.
@@ -59,6 +59,7 @@ public final class CacheReader: Sendable {
     fingerprint = try stored.fingerprint
     try seal?.checkBelongs(to: folder, fingerprint: fingerprint, stored: storedSeal)
     cacheDigest = seal?.cacheDigest
+    if cacheDigest != nil { try demandComplete() }
   }
 
   private static func open(
@@ -132,8 +133,8 @@ public final class CacheReader: Sendable {
   ///   stored.
   public func decode(view: Int, block: Int, into batch: inout TeacherBatch) throws {
     let key = BlockKey(view: view, block: block)
-    let decoder = try decoders.withLock { $0.popLast() } ?? BlockDecoder(manifest, calibration)
-    defer { decoders.withLock { $0.append(decoder) } }
+    let decoder = try borrowDecoder()
+    defer { giveBack(decoder) }
     try environment.read { transaction in
       let table = environment.table("blocks")
       guard let value = try transaction.value(forKey: key.bytes, in: table) else {
@@ -147,6 +148,12 @@ public final class CacheReader: Sendable {
       }
     }
   }
+
+  func borrowDecoder() throws -> BlockDecoder {
+    try decoders.withLock { $0.popLast() } ?? BlockDecoder(manifest, calibration)
+  }
+
+  func giveBack(_ decoder: BlockDecoder) { decoders.withLock { $0.append(decoder) } }
 
   /// What is known of a block without reading it; `nil` when it is not stored.
   public func blockInfo(_ key: BlockKey) throws -> BlockInfo? {
@@ -172,7 +179,7 @@ public final class CacheReader: Sendable {
     }
   }
 
-  private func info(_ value: RawSpan, _ key: BlockKey) throws -> BlockInfo {
+  func info(_ value: RawSpan, _ key: BlockKey) throws -> BlockInfo {
     do {
       return try BlockInfo(value, manifest.encoding, rows: manifest.samples(of: key).count)
     } catch let problem as Problem {

@@ -1,5 +1,4 @@
 public import Basics
-import Foundation
 import LMDB
 import Synchronization
 
@@ -18,9 +17,17 @@ public final class CacheWriter: Sendable {
   private let state: Mutex<State>
 
   private enum State {
-    case writing(Environment, stored: Set<BlockKey>)
+    case writing(Content)
     case sealed(Digest)
     case busy
+  }
+
+  /// An open cache and what is in it.
+  private struct Content {
+    let environment: Environment
+    var stored: BlockRuns
+    /// Blocks that the class sums count already and that a merge has still to copy.
+    var awaited: BlockRuns
   }
 
   /// Opens the cache in folder `path`, creating it when there is none.
@@ -38,9 +45,9 @@ public final class CacheWriter: Sendable {
     guard calibration.digest == manifest.calibration else {
       throw Problem(.configuration, "the calibration is not the one that the manifest names")
     }
-    guard
-      LabelTable.digest(labels.lazy.map { UInt32(bitPattern: $0) }) == manifest.dataSet.labels
-    else { throw Problem(.configuration, "the labels are not those that the manifest names") }
+    guard LabelTable.digest(labels) == manifest.dataSet.labels else {
+      throw Problem(.configuration, "the labels are not those that the manifest names")
+    }
     self.path = path
     self.manifest = manifest
     folder = CacheFolder(path: path)
@@ -66,137 +73,17 @@ public final class CacheWriter: Sendable {
     if case .absent = existing {
       try CacheWriter.begin(environment, manifest, labels, calibration)
     }
-    state = Mutex(.writing(environment, stored: try CacheWriter.storedBlocks(environment)))
+    let content = try environment.read { transaction in
+      let stored = try MetaTable.storedBlocks(transaction, environment, manifest)
+      return Content(
+        environment: environment, stored: stored,
+        awaited: try MetaTable.awaited(transaction, environment, manifest).subtracting(stored))
+    }
+    state = Mutex(.writing(content))
     OpenWriters.add(path)
   }
 
   deinit { OpenWriters.remove(path) }
-
-  private static func lock(_ path: String, _ mode: FolderLock.Mode) throws -> FolderLock {
-    if let lock = try FolderLock(path, mode) { return lock }
-    throw Problem(
-      .cannotCreate,
-      "\(path) is in use: another process is writing this cache, or reading it unfinished; "
-        + "wait for it to end")
-  }
-
-  /// The folder's cache, looked at without changing anything.
-  private enum Existing {
-    case absent
-    case unfinished
-    case sealed(Digest)
-  }
-
-  private static func inspect(
-    _ folder: CacheFolder, wanting manifest: Manifest
-  ) throws -> Existing {
-    guard folder.hasData else { return .absent }
-    try Seal.read(folder)?.checkLength(folder)
-    let report = try PageCheck.check(
-      path: folder.dataFile, tables: CacheFolder.tables, freeList: true)
-    guard report.entries.count == CacheFolder.tables.count else { return .absent }
-    let environment = try Environment(
-      path: folder.path, tables: CacheFolder.tables,
-      access: .readUnchanging(mapBytes: report.fileBytes))
-    return try environment.read { transaction in
-      guard let stored = try MetaTable.readManifest(transaction, environment) else {
-        guard report.entries == ["blocks": 0, "index": 0, "meta": 0] else {
-          throw Problem(.corrupt, "\(folder.path) holds blocks but no manifest")
-        }
-        return .absent
-      }
-      let differences = try manifest.differences(from: stored)
-      guard differences.isEmpty else { throw mismatch(folder, differences) }
-      _ = try MetaTable.readCalibration(transaction, environment, stored)
-      try LabelTable.check(transaction, environment, stored)
-      if let digest = try MetaTable.readSeal(transaction, environment) {
-        // A kill between the seal and its file: what is signed now must be what was stored.
-        if let seal = try Seal.read(folder) {
-          try seal.checkBelongs(to: folder, fingerprint: manifest.fingerprint, stored: digest)
-        } else {
-          try checkStoredBlocks(transaction, environment, manifest)
-        }
-        return .sealed(digest)
-      }
-      return .unfinished
-    }
-  }
-
-  private static func mismatch(_ folder: CacheFolder, _ differences: [String]) -> Problem {
-    Problem(
-      .corrupt,
-      "\(folder.path) holds the cache of another job; nothing was changed. What differs:\n"
-        + differences.map { "  \($0)\n" }.joined()
-        + "Use another folder, or the settings of the cache.")
-  }
-
-  private static func open(_ folder: CacheFolder, _ manifest: Manifest) throws -> Environment {
-    // About the size of plain records; LMDB only reserves addresses, and grows when it must.
-    let record = 16 + 4 * manifest.encoding.k
-    let (bytes, overflow) = manifest.records.multipliedReportingOverflow(by: record)
-    let expected = min(overflow ? .max : bytes, 1 << 38)
-    return try Environment(
-      path: folder.path, tables: CacheFolder.tables,
-      access: .write(mapBytes: max(expected, 2 * folder.fileBytes, 1 << 24)))
-  }
-
-  private static func begin(
-    _ environment: Environment, _ manifest: Manifest, _ labels: [Int32],
-    _ calibration: Calibration
-  ) throws {
-    let text = Array(try canonicalJSON(manifest).utf8)
-    try environment.write { transaction in
-      let meta = environment.table("meta")
-      try transaction.put(
-        Sealed.wrap(calibration.bytes), forKey: MetaTable.calibration, in: meta)
-      try LabelTable.write(labels, transaction, environment, manifest)
-      try transaction.put(Sealed.wrap(text), forKey: MetaTable.manifest, in: meta)
-    }
-  }
-
-  private static func storedBlocks(_ environment: Environment) throws -> Set<BlockKey> {
-    try environment.read { transaction in
-      var keys: Set<BlockKey> = []
-      try transaction.forEach(in: environment.table("index")) { key, _ in
-        guard let key = BlockKey(key) else {
-          throw Problem(.corrupt, "\(environment.path) holds a malformed block key")
-        }
-        keys.insert(key)
-        return true
-      }
-      return keys
-    }
-  }
-
-  /// What the cache in folder `path` learned, if there is one; the same job goes on with it.
-  ///
-  /// - Parameter manifest: the job's, whatever its calibration.
-  /// - Throws: `Problem(.corrupt)` with a list of what differs when it is another job's cache;
-  ///   `.cannotCreate` when another process is writing it.
-  public static func storedCalibration(
-    path: String, manifest: Manifest
-  ) throws -> Calibration? {
-    let folder = CacheFolder(path: path)
-    guard folder.hasData else { return nil }
-    // A writer would change pages while they are checked.
-    let lock = try lock(path, .shared)
-    defer { withExtendedLifetime(lock) {} }
-    try Seal.read(folder)?.checkLength(folder)
-    let report = try PageCheck.check(
-      path: folder.dataFile, tables: CacheFolder.tables, freeList: true)
-    guard report.entries.count == CacheFolder.tables.count else { return nil }
-    let environment = try Environment(
-      path: path, tables: CacheFolder.tables,
-      access: .readUnchanging(mapBytes: report.fileBytes))
-    return try environment.read { transaction in
-      guard let stored = try MetaTable.readManifest(transaction, environment) else { return nil }
-      let differences = try manifest.learningNothing().differences(from: stored.learningNothing())
-      guard differences.isEmpty else { throw mismatch(folder, differences) }
-      return try MetaTable.readCalibration(transaction, environment, stored)
-    }
-  }
-
-  // MARK: - Writing
 
   /// The digest of a sealed cache; `nil` while blocks can still be added.
   public var sealedDigest: Digest? {
@@ -204,10 +91,40 @@ public final class CacheWriter: Sendable {
   }
 
   /// The blocks that are not stored yet, in key order; none when the cache is sealed.
-  public func missingBlocks() -> [BlockKey] {
+  public func missingBlocks() -> [BlockKey] { missingBlocks(in: 0..<manifest.blockCount) }
+
+  /// The blocks at some positions in key order that are not stored yet, in key order.
+  public func missingBlocks(in positions: Range<Int>) -> [BlockKey] {
     state.withLock { state in
-      guard case .writing(_, let stored) = state else { return [] }
-      return manifest.blockKeys.filter { !stored.contains($0) }
+      guard case .writing(let content) = state else { return [] }
+      return BlockRuns(positions).subtracting(content.stored).positions.map {
+        manifest.blockKey(at: $0)
+      }
+    }
+  }
+
+  /// The stored blocks; all of them when the cache is sealed.
+  package var storedBlocks: BlockRuns {
+    state.withLock { state in
+      if case .writing(let content) = state { return content.stored }
+      return BlockRuns(0..<manifest.blockCount)
+    }
+  }
+
+  /// Notes in an unfinished cache which shard of the work it is, for people.
+  ///
+  /// - Throws: `Problem(.usage)` when another shard is noted.
+  public func note(_ shard: Shard?) throws {
+    try state.withLock { state in
+      guard case .writing(let content) = state else { return }
+      let environment = content.environment
+      let noted = try environment.read { try MetaTable.shard($0, environment) }
+      if noted == shard { return }
+      if let noted, let shard {
+        throw Problem(
+          .usage, "\(path) is shard \(noted), this run is shard \(shard): use another folder")
+      }
+      try environment.write { try MetaTable.put(shard, $0, environment) }
     }
   }
 
@@ -217,36 +134,43 @@ public final class CacheWriter: Sendable {
   /// - Throws: `Problem(.inputOutput)` when the disk is full: earlier commits are intact;
   ///   `.corrupt` when another content is stored under a block's key.
   public func append(_ blocks: [EncodedBlock]) throws {
+    try append(blocks.map { BlockValues($0) })
+  }
+
+  /// Stores blocks whose values are at hand in one commit, as `append(_:)` of encoded ones.
+  func append(_ blocks: [BlockValues]) throws {
     try state.withLock { state in
-      guard case .writing(let environment, var stored) = state else {
+      guard case .writing(var content) = state else {
         throw Problem(.usage, "\(path) is sealed: nothing can be added")
       }
-      state = .busy  // so that `stored` is not shared, and its insertions do not copy it
-      defer { state = .writing(environment, stored: stored) }
+      state = .busy  // so that `content` is not shared, and its insertions do not copy it
+      defer { state = .writing(content) }
       for block in blocks {
         precondition(manifest.contains(block.key), "\(block.key) is not part of \(path)")
       }
-      try environment.write { transaction in
+      try content.environment.write { transaction in
         var sums: [UInt32: ClassSum] = [:]
-        for block in blocks where try self.store(block, transaction, environment) {
+        for block in blocks where try self.store(block, transaction, content.environment) {
+          if content.awaited.contains(manifest.position(of: block.key)) { continue }
           for (label, sum) in block.classSums {
             sums[label, default: ClassSum(width: sum.steps.count)].add(sum)
           }
         }
-        try ClassTable.add(sums, transaction, environment, manifest)
+        try ClassTable.add(sums, transaction, content.environment, manifest)
       }
-      stored.formUnion(blocks.map(\.key))
+      for block in blocks { content.stored.insert(manifest.position(of: block.key)) }
     }
   }
 
   /// Returns whether the block is new.
   private func store(
-    _ block: EncodedBlock, _ transaction: borrowing WriteTransaction, _ environment: Environment
+    _ block: BlockValues, _ transaction: borrowing WriteTransaction, _ environment: Environment
   ) throws -> Bool {
     let index = environment.table("index")
     let key = block.key.bytes
     if let existing = try transaction.value(forKey: key, in: index) {
-      let info = try BlockInfo(existing.span.bytes, manifest.encoding, rows: block.rows)
+      let rows = manifest.samples(of: block.key).count
+      let info = try BlockInfo(existing.span.bytes, manifest.encoding, rows: rows)
       guard info.digest == block.digest else {
         throw Problem(
           .corrupt,
@@ -255,9 +179,44 @@ public final class CacheWriter: Sendable {
       }
       return false
     }
-    try transaction.put(block.storedValue, forKey: key, in: environment.table("blocks"))
-    try transaction.put(BlockInfo(block).bytes, forKey: key, in: index)
+    try transaction.put(block.value, forKey: key, in: environment.table("blocks"))
+    try transaction.put(block.indexEntry, forKey: key, in: index)
     return true
+  }
+
+  /// Counts the class sums of other caches, in one commit, before their blocks are copied here.
+  ///
+  /// Sums are kept for a whole cache, not for each block: the blocks they count are noted with them, and
+  /// add nothing when they are stored.
+  /// - Parameter classes: what each class is called here; `nil` when it is the same.
+  func countSums(
+    of caches: [(sums: CacheReader, blocks: BlockRuns)], classes: [Int: UInt32]? = nil
+  ) throws {
+    try state.withLock { state in
+      guard case .writing(var content) = state else { return }
+      for (_, blocks) in caches { content.awaited = content.awaited.union(blocks) }
+      content.awaited = content.awaited.subtracting(content.stored)
+      try content.environment.write { transaction in
+        for (cache, _) in caches {
+          try cache.forEachClassSum { label, sum in
+            let label = classes.map { $0[label]! } ?? UInt32(label)
+            try ClassTable.add([label: sum], transaction, content.environment, manifest)
+          }
+        }
+        try MetaTable.put(awaited: content.awaited, transaction, content.environment)
+      }
+      state = .writing(content)
+    }
+  }
+
+  /// The blocks that the class sums count: those stored, and those that a merge has still to copy.
+  var countedBlocks: BlockRuns {
+    state.withLock { state in
+      guard case .writing(let content) = state else {
+        return BlockRuns(0..<manifest.blockCount)
+      }
+      return content.stored.union(content.awaited)
+    }
   }
 
   /// Ends the writing: computes the cache digest, stores it, and writes `seal.json`.
@@ -281,10 +240,12 @@ public final class CacheWriter: Sendable {
     switch state {
     case .sealed(let digest): return digest
     case .busy: preconditionFailure("\(path) is sealed while a block is added")
-    case .writing(let environment, let stored):
-      try demandComplete(stored)
+    case .writing(let content):
+      let environment = content.environment
+      try demandComplete(content.stored)
       let digest = try cacheDigest(environment)
       try environment.write { transaction in
+        try MetaTable.removeNotes(transaction, environment)
         try transaction.put(
           Sealed.wrap(digest.bytes), forKey: MetaTable.seal, in: environment.table("meta"))
       }
@@ -293,19 +254,17 @@ public final class CacheWriter: Sendable {
     }
   }
 
-  private func demandComplete(_ stored: Set<BlockKey>) throws {
-    let missing = manifest.blocksPerView * manifest.views - stored.count
-    if missing == 0 { return }
-    let first = manifest.blockKeys.first { !stored.contains($0) }
+  private func demandComplete(_ stored: BlockRuns) throws {
+    let missing = BlockRuns(0..<manifest.blockCount).subtracting(stored)
+    guard let first = missing.runs.first?.lowerBound else { return }
     throw Problem(
       .interrupted,
-      "\(path) cannot be sealed: \(missing) blocks are missing"
-        + (first.map { ", the first is \($0)" } ?? "") + "; run the same command again")
+      "\(path) cannot be sealed: \(missing.count) blocks are missing, the first is "
+        + "\(manifest.blockKey(at: first)); run the same command again")
   }
 
   private func cacheDigest(_ environment: Environment) throws -> Digest {
-    var digest = CacheDigest(
-      fingerprint: fingerprint, blocks: manifest.blocksPerView * manifest.views)
+    var digest = CacheDigest(fingerprint: fingerprint, blocks: manifest.blockCount)
     try environment.read { transaction in
       try CacheWriter.checkStoredBlocks(transaction, environment, manifest)
       try transaction.forEach(in: environment.table("index")) { stored, value in
@@ -321,33 +280,5 @@ public final class CacheWriter: Sendable {
       }
     }
     return digest.finish()
-  }
-
-  /// Reads every stored block once before it is sealed: earlier runs may have been damaged on disk.
-  private static func checkStoredBlocks(
-    _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
-  ) throws {
-    let blocks = environment.table("blocks")
-    for key in manifest.blockKeys {
-      guard let value = try transaction.value(forKey: key.bytes, in: blocks) else {
-        throw Problem(.corrupt, "\(environment.path): \(key) is in the index but not stored")
-      }
-      do {
-        _ = try Sealed.unwrap(value)
-      } catch let problem as Problem {
-        throw Problem(
-          .corrupt,
-          "\(environment.path): \(key) is damaged: \(problem.message); it cannot be sealed: "
-            + "remove the folder and run the same command again")
-      }
-    }
-  }
-
-  private static func writeSeal(
-    _ folder: CacheFolder, _ digest: Digest, _ fingerprint: Digest
-  ) throws {
-    unlink(folder.lockFile)
-    let seal = try Seal.describing(folder, cacheDigest: digest, fingerprint: fingerprint)
-    try seal.write(folder)
   }
 }

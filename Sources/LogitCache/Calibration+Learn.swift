@@ -3,7 +3,8 @@ extension Calibration {
   ///
   /// - Parameters:
   ///   - blocks: blocks measured for calibration (`BlockEncoder.measure`), at least one; for a subspace
-  ///     tail with full rows (`keptRows`), at least two in all.
+  ///     tail with full rows (`keptRows`), at least two in all. For a cache that is the same however it
+  ///     is made, those of `calibrationBlocks`.
   ///   - manifest: the cache's manifest; only its shape matters.
   /// - Throws: `Problem(.configuration)` when there are too few full rows to learn axes from.
   public static func learn(_ blocks: [MeasuredBlock], _ manifest: Manifest) throws -> Calibration {
@@ -26,9 +27,21 @@ extension Calibration {
     return (index + 1) * all / count - index * all / count
   }
 
-  /// How many first classes of each calibration row tables are learned from.
+  /// How many first classes of each calibration row tables are learned from, where as many are known.
   static func depth(_ encoding: Encoding) -> Int {
     min(encoding.classes, max(encoding.k, 100))
+  }
+}
+
+extension Manifest {
+  /// The blocks that a cache learns from, in key order: a tenth of all, at most 32.
+  ///
+  /// Spread evenly over the samples, from each view in turn: even steps through the key order could meet the
+  /// same samples in every view, and so only a few of the labels.
+  public var calibrationBlocks: [BlockKey] {
+    let count = min(32, max(1, blockCount / 10))
+    return (0..<count).map { BlockKey(view: $0 % views, block: $0 * blocksPerView / count) }
+      .sorted { position(of: $0) < position(of: $1) }
   }
 }
 
@@ -62,7 +75,7 @@ extension OrderTable {
   static func learn(
     _ blocks: [MeasuredBlock], _ encoding: Encoding, records: Int
   ) -> OrderTable {
-    let depth = Calibration.depth(encoding)
+    let depth = depth(of: blocks, k: encoding.k)
     let all = topLists(blocks, depth) { _ in true }
     let (even, odd) = (
       topLists(blocks, depth) { $0 % 2 == 0 }, topLists(blocks, depth) { $0 % 2 == 1 }
@@ -79,6 +92,18 @@ extension OrderTable {
       if cost < bestCost { (best, bestCost) = (choice, cost) }
     }
     return learn(all, best, classes: classes)
+  }
+
+  /// Classes in each row's list, the same in all blocks.
+  private static func depth(of blocks: [MeasuredBlock], k: Int) -> Int {
+    let depth = blocks[0].firstClasses.count / blocks[0].columns.rows
+    for block in blocks {
+      precondition(
+        depth >= k && block.firstClasses.count == block.columns.rows * depth,
+        "\(block.key) has lists of \(block.firstClasses.count) classes for \(block.columns.rows) rows"
+      )
+    }
+    return depth
   }
 
   private static func choices(_ encoding: Encoding) -> [OrderChoice] {
@@ -103,8 +128,6 @@ extension OrderTable {
     var lists = TopLists(depth: depth)
     var row = 0
     for block in blocks {
-      precondition(
-        block.firstClasses.count == block.columns.rows * depth, "a block measured without lists")
       for index in 0..<block.columns.rows {
         if isWanted(row) {
           lists.labels.append(block.columns.labels[index])

@@ -37,12 +37,15 @@ public struct ErrorStatistic: Equatable, Sendable {
   /// 99 % of the records have an error no larger than this.
   public var p99: Double { quantile(0.99) }
 
-  mutating func add(_ value: Double) {
+  package mutating func add(_ value: Double) {
     precondition(value >= 0, "an error of \(value)")
     sum += value
     max = Swift.max(max, value)
     histogram[ErrorStatistic.bucket(of: value)] += 1
   }
+
+  /// Replaces the sum by a smaller one that is known to be right.
+  mutating func lowerSum(to bound: Double) { sum = Swift.min(sum, bound) }
 
   /// Adds another set of records.
   ///

@@ -23,9 +23,9 @@ enum LabelTable {
   }
 
   /// Digest of labels as UInt32, in sample order: what the manifest names.
-  static func digest(_ labels: some Sequence<UInt32>) -> Digest {
+  static func digest(_ labels: [Int32]) -> Digest {
     var builder = DigestBuilder()
-    for label in labels { builder.append(label) }
+    for label in labels { builder.append(UInt32(bitPattern: label)) }
     return builder.finish()
   }
 

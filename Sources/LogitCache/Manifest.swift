@@ -20,7 +20,7 @@ public struct DataSetIdentity: Codable, Hashable, Sendable {
     self.name = name
     self.fingerprint = fingerprint
     samples = labels.count
-    self.labels = LabelTable.digest(labels.lazy.map { UInt32(bitPattern: $0) })
+    self.labels = LabelTable.digest(labels)
     self.classNames = classNames
   }
 }
@@ -59,6 +59,8 @@ public struct Manifest: Codable, Hashable, Sendable {
   public var encoding: Encoding
   /// Digest of what the cache learned before its first block (`Calibration`).
   public var calibration: Digest
+  /// The cache that this one was derived from without the teacher; absent when a teacher ran.
+  public var derivedFrom: Origin?
 
   /// Describes a cache that learned nothing yet.
   public init(
@@ -132,15 +134,33 @@ public struct Manifest: Codable, Hashable, Sendable {
   /// What differs from the manifest of a cache, one readable line each.
   ///
   /// For example `seed: the cache has 1, this run has 2`. Empty exactly when the fingerprints are
-  /// equal.
-  public func differences(from other: Manifest) throws -> [String] {
+  /// equal. What was learned follows from all the rest, so it is told only when nothing else differs.
+  /// - Parameters:
+  ///   - otherName: what the lines call the owner of `other`.
+  ///   - name: what they call the owner of this manifest.
+  public func differences(
+    from other: Manifest, calling otherName: String = "the cache", _ name: String = "this run"
+  ) throws -> [String] {
     if identity == other.identity { return [] }
     let mine = flattened(try identity.json)
     let theirs = flattened(try other.identity.json)
-    return Set(mine.keys).union(theirs.keys).sorted().compactMap { path in
-      let (a, b) = (theirs[path] ?? "nothing", mine[path] ?? "nothing")
-      return a == b ? nil : "\(path): the cache has \(a), this run has \(b)"
+    let paths = Set(mine.keys).union(theirs.keys).filter { mine[$0] != theirs[$0] }
+    let told = paths == ["calibration"] ? paths : paths.subtracting(["calibration"])
+    return told.sorted().map { path in
+      "\(path): \(otherName) has \(theirs[path] ?? "nothing"), \(name) has "
+        + (mine[path] ?? "nothing")
     }
+  }
+
+  /// The refusal to take caches together that do not belong together.
+  ///
+  /// - Parameter differences: what `differences` says.
+  package static func mismatch(
+    _ what: String, _ differences: [String], _ advice: String
+  ) -> Problem {
+    Problem(
+      .corrupt,
+      what + " What differs:\n" + differences.map { "  \($0)\n" }.joined() + advice)
   }
 
   private var json: JSONValue {
@@ -170,6 +190,7 @@ public struct Manifest: Codable, Hashable, Sendable {
         "\(dataSet.samples) samples x \(views) views are too many for sums of features, at most "
           + "\(Limits.recordsWithFeatures) records fit; precompute fewer views, or no features")
     }
+    try validateCount()
     guard dataSet.classNames.count == encoding.classes else {
       throw Problem(
         .configuration,

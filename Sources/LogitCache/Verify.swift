@@ -85,7 +85,7 @@ private struct Verifier {
     self.reader = reader
     self.findings = findings
     decoder = try BlockDecoder(reader.manifest, reader.calibration)
-    total = reader.manifest.blocksPerView * reader.manifest.views
+    total = reader.manifest.blockCount
     report = VerifyReport(fingerprint: reader.fingerprint, cacheDigest: reader.cacheDigest)
     digest = CacheDigest(fingerprint: reader.fingerprint, blocks: total)
     labelCounts = Array(repeating: 0, count: reader.manifest.encoding.classes)
@@ -93,15 +93,13 @@ private struct Verifier {
 
   mutating func run(_ progress: (Int, Int) -> Void) throws -> VerifyReport {
     try checkMeta()
-    try checkForeignKeys()
-    var done = 0
-    for view in 0..<reader.manifest.views {
-      for block in 0..<reader.manifest.blocksPerView {
-        try check(BlockKey(view: view, block: block))
-        done += 1
-        progress(done, total)
-      }
+    let known = try checkKeys()
+    let count = known.count
+    for (done, position) in known.positions.enumerated() {
+      try check(reader.manifest.blockKey(at: position))
+      progress(done + 1, count)
     }
+    report.missingBlocks = total - count
     if findings.lines.isEmpty { try checkClassSums() }
     if reader.isSealed, findings.lines.isEmpty, digest.finish() != reader.cacheDigest {
       findings.add("the blocks' cache digest is \(digest.finish()), another one was sealed")
@@ -123,8 +121,10 @@ private struct Verifier {
   /// Class sums cannot be computed again without the teacher, but they count the same records.
   private mutating func checkClassSums() throws {
     let (environment, manifest) = (reader.environment, reader.manifest)
-    var rest = labelCounts
+    var rest: [Int] = []
     do {
+      try countAwaitedBlocks()
+      rest = labelCounts
       try environment.read { transaction in
         try ClassTable.forEach(transaction, environment, manifest) { label, sum in
           rest[label] -= sum.records
@@ -143,32 +143,55 @@ private struct Verifier {
     }
   }
 
-  /// Every stored key must be one that a cache with this manifest has.
-  private mutating func checkForeignKeys() throws {
-    let manifest = reader.manifest
-    for name in CacheFolder.tables {
-      let table = reader.environment.table(name)
-      let foreign = try reader.environment.read { transaction in
-        var foreign = 0
-        try transaction.forEach(in: table) { key, _ in
-          let known =
-            name == "meta"
-            ? MetaTable.knows(key.withUnsafeBytes { Array($0) }, manifest)
-            : BlockKey(key).map { manifest.contains($0) } ?? false
-          foreign += known ? 0 : 1
-          return true
+  /// An interrupted merge has added the class sums of blocks that it has not copied yet.
+  private mutating func countAwaitedBlocks() throws {
+    let (environment, manifest) = (reader.environment, reader.manifest)
+    let stored = try reader.blocks
+    try environment.read { transaction in
+      let awaited = try MetaTable.awaited(transaction, environment, manifest)
+      for position in awaited.subtracting(stored).positions {
+        let block = manifest.blockKey(at: position).block
+        for label in try LabelTable.read(block, transaction, environment, manifest) {
+          labelCounts[Int(label)] += 1
         }
-        return foreign
       }
-      if foreign > 0 { findings.add("table '\(name)' holds \(foreign) foreign keys") }
     }
+  }
+
+  /// The blocks that either table names; every key must be one that a cache with this manifest has.
+  private mutating func checkKeys() throws -> BlockRuns {
+    let manifest = reader.manifest
+    var known = BlockRuns()
+    for name in ["blocks", "index"] {
+      try checkKeys(of: name) { bytes in
+        guard let key = BlockKey(bytes), manifest.contains(key) else { return false }
+        known.insert(manifest.position(of: key))
+        return true
+      }
+    }
+    let isSealed = reader.isSealed
+    try checkKeys(of: "meta") { bytes in
+      MetaTable.knows(bytes.withUnsafeBytes { Array($0) }, manifest, isSealed: isSealed)
+    }
+    return known
+  }
+
+  private mutating func checkKeys(of name: String, _ isKnown: (RawSpan) -> Bool) throws {
+    let table = reader.environment.table(name)
+    var foreign = 0
+    try reader.environment.read { transaction in
+      try transaction.forEach(in: table) { key, _ in
+        foreign += isKnown(key) ? 0 : 1
+        return true
+      }
+    }
+    if foreign > 0 { findings.add("table '\(name)' holds \(foreign) foreign keys") }
   }
 
   private mutating func check(_ key: BlockKey) throws {
     do {
       guard let info = try reader.blockInfo(key) else {
-        try checkAbsence(key)
-        return
+        throw Problem(.corrupt, "\(key) has no index entry")
       }
       try checkBlock(key, info)
       digest.append(key, info)
@@ -181,17 +204,6 @@ private struct Verifier {
     }
   }
 
-  private mutating func checkAbsence(_ key: BlockKey) throws {
-    let isStored = try reader.environment.read { transaction in
-      let table = reader.environment.table("blocks")
-      if try transaction.value(forKey: key.bytes, in: table) != nil { return true }
-      return false
-    }
-    if isStored { throw Problem(.corrupt, "\(key) has no index entry") }
-    if reader.isSealed { throw Problem(.corrupt, "\(key) is missing from the sealed cache") }
-    report.missingBlocks += 1
-  }
-
   private mutating func checkBlock(_ key: BlockKey, _ info: BlockInfo) throws {
     try reader.environment.read { transaction in
       let table = reader.environment.table("blocks")
@@ -200,26 +212,10 @@ private struct Verifier {
       }
       let labels = try LabelTable.read(
         key.block, transaction, reader.environment, reader.manifest)
-      let header = try decoder.decode(value, as: key, labels: labels)
-      func demand(_ fine: Bool, _ fault: String) throws {
-        if !fine { throw Problem(.corrupt, "\(key) is damaged: \(fault)") }
+      let header = try BlockCheck(decoder: decoder).check(value, as: key, labels: labels, info)
+      guard decoder.encodeAgain(header) == decoder.canonicalBytes else {
+        throw Problem(.corrupt, "\(key) is damaged: it is not stored canonically")
       }
-      try demand(value.byteCount == info.storedBytes, "its index entry has another stored length")
-      try demand(
-        decoder.canonicalBytes.count == info.canonicalBytes,
-        "its index entry has another canonical length")
-      try demand(header.viewDigest == info.viewDigest, "its index entry has another view digest")
-      try demand(
-        Digest(of: decoder.canonicalBytes) == info.digest, "its content has another digest")
-      try demand(
-        info.planes.reduce(0) { $0 + $1.canonicalBytes } == info.canonicalBytes,
-        "its planes do not add up")
-      // All but the checksum and the length is the frame.
-      try demand(
-        info.planes.reduce(0) { $0 + $1.storedBytes } == info.storedBytes - 8,
-        "its planes' stored bytes do not add up")
-      try demand(
-        decoder.encodeAgain(header) == decoder.canonicalBytes, "it is not stored canonically")
       for label in decoder.columns.labels { labelCounts[Int(label)] += 1 }
     }
   }

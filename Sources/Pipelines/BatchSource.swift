@@ -41,6 +41,15 @@ struct BatchSource {
     case none
     /// In any order; in the teacher's.
     case unordered, ordered
+
+    /// Full rows where losses use them and the cache can rebuild them.
+    init(_ needs: LossRequirements, _ cache: CacheReader) {
+      guard needs.usesFullRows && cache.axes != nil else {
+        self = .none
+        return
+      }
+      self = needs.order ? .ordered : .unordered
+    }
   }
 
   /// The k of the batches that losses read; 0 without a teacher.

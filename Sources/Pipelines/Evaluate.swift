@@ -106,8 +106,8 @@ private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> 
   }
   var classes: [Int32] = []
   var block = cache.makeBatch()
-  for key in cache.manifest.blockKeys where key.view == 0 {
-    try cache.decode(view: 0, block: key.block, into: &block)
+  for number in 0..<cache.manifest.blocksPerView {
+    try cache.decode(view: 0, block: number, into: &block)
     for row in 0..<block.count { classes.append(block.classIDs[row * block.k]) }
   }
   return classes

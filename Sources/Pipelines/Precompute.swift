@@ -29,12 +29,16 @@ public struct PrecomputeJob: Sendable {
   public var threads: Int
   /// Seconds of work between commits.
   public var commitSeconds: Double
+  /// The part of the work to do; `nil` for all of it.
+  public var shard: Shard?
+  /// A cache of the same job, such as another shard, that learned already; `nil` to learn by itself.
+  public var calibration: String?
 
   /// All settings.
   public init(
     data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
     features: Bool = false, tail: SubspaceTail? = nil, cache: String, threads: Int,
-    commitSeconds: Double
+    commitSeconds: Double, shard: Shard? = nil, calibration: String? = nil
   ) {
     self.data = data
     self.teacher = teacher
@@ -47,14 +51,20 @@ public struct PrecomputeJob: Sendable {
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds
+    self.shard = shard
+    self.calibration = calibration
   }
 }
 
 /// What `precompute` did.
 public struct PrecomputeResult: Codable, Sendable {
-  /// The identity of the content.
-  public var cacheDigest: Digest
-  /// Records in the cache.
+  /// The identity of the content; `nil` for a shard, which is not sealed.
+  public var cacheDigest: Digest?
+  /// The part of the work that was done; `nil` for all of it.
+  public var shard: Shard?
+  /// Blocks of the cache, or of the shard.
+  public var blocks: Int
+  /// Records in these blocks.
   public var records: Int
   /// Records that this call made; the others were there.
   public var newRecords: Int
@@ -64,6 +74,8 @@ public struct PrecomputeResult: Codable, Sendable {
 
 /// Runs the teacher over every view that the cache does not hold yet, then seals the cache.
 ///
+/// A shard makes its own blocks only, byte for byte those of the whole, and is not sealed: `mergeCaches` joins
+/// the shards.
 /// - Throws: `Problem`: wrong input, a cache of other settings (untouched), a teacher that gives NaN, a
 ///   full disk, or interruption; everything committed so far stays.
 @discardableResult
@@ -71,39 +83,45 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let clock = ContinuousClock()
   let start = clock.now
   var work = try BlockWork(job)
-  let measured = try calibrate(&work, job)
+  let owned = job.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
+  let measured = try calibrate(&work, job).filter {
+    owned.contains(work.manifest.position(of: $0.key))
+  }
   let writer = try CacheWriter(
     path: job.cache, manifest: work.manifest, labels: work.labels, calibration: work.calibration)
-  var missing = writer.missingBlocks()
+  try writer.note(job.shard)
+  let records = work.manifest.records(in: BlockRuns(owned))
+  var missing = writer.missingBlocks(in: owned)
   let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   if !measured.isEmpty {
     let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
     try writer.append(measured.map { try encoder.pack($0) })
-    missing = writer.missingBlocks()
+    missing = writer.missingBlocks(in: owned)
   }
-  if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
+  if !missing.isEmpty { try writeBlocks(missing, of: records, work, writer, job) }
   return PrecomputeResult(
-    cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
+    cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
+    blocks: owned.count, records: records, newRecords: newRecords,
     seconds: (clock.now - start).inSeconds)
 }
 
-/// Settles what the cache learns before its first block: what an earlier run learned, or else what a tenth of
-/// the blocks, at most 32, spread over the whole job, say.
+/// Settles what the cache learns before its first block: what the cache that the job names or an earlier run
+/// learned, or else what the calibration blocks of the whole job say.
 ///
-/// - Returns: those blocks, measured but not yet written; none when an earlier run learned, or when they must
-///   be made again because coefficients need the axes that were learned from them.
+/// So all shards learn the same, each by itself.
+/// - Returns: those blocks, measured but not yet written; none when nothing had to be learned, or when they
+///   must be made again because coefficients need the axes that were learned from them.
 private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> [MeasuredBlock] {
+  if let other = job.calibration {
+    work.learned(try CacheReader(path: other).calibration(for: work.manifest))
+    return []
+  }
   if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
     work.learned(stored)
     return []
   }
-  let blocks = work.manifest.blocksPerView * work.manifest.views
-  let count = min(32, max(1, blocks / 10))
-  let keys = (0..<count).map { index in
-    let (view, block) = (index * blocks / count).quotientAndRemainder(
-      dividingBy: work.manifest.blocksPerView)
-    return BlockKey(view: view, block: block)
-  }
+  let keys = work.manifest.calibrationBlocks
+  let count = keys.count
   let queue = OrderedResults<MeasuredBlock>(count: count, ahead: count)
   let encoding = work.manifest.encoding
   work.start(keys, threads: job.threads, into: queue) { worker, key in
@@ -130,10 +148,10 @@ private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> 
 /// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
 /// this thread writes finished blocks in key order and commits every few seconds.
 private func writeBlocks(
-  _ keys: [BlockKey], _ work: BlockWork, _ writer: CacheWriter, _ job: PrecomputeJob
+  _ keys: [BlockKey], of total: Int, _ work: BlockWork, _ writer: CacheWriter,
+  _ job: PrecomputeJob
 ) throws {
   let clock = ContinuousClock()
-  let total = work.manifest.records
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   var progress = ProgressLine("precompute", unit: "records", total: total, done: done)
   var pending: [EncodedBlock] = []
@@ -212,6 +230,7 @@ private struct BlockWork: Sendable {
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
         subspaceTail: job.tail))
     calibration = .plain(manifest.encoding)
+    try manifest.validate()
   }
 
   /// The label of every sample.

@@ -276,7 +276,7 @@ private func openSource(
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
-    fullRows: needs.usesFullRows && cache.axes != nil ? needs.order ? .ordered : .unordered : .none,
+    fullRows: BatchSource.FullRows(needs, cache),
     batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes)
 }
 

@@ -48,6 +48,12 @@ public func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet) th
       "\(path) belongs to data set '\(manifest.dataSet.name)' (fingerprint \(manifest.dataSet.fingerprint.short)), "
         + "not to '\(dataSet.name)' (fingerprint \(dataSet.fingerprint.short))")
   }
+  guard manifest.encoding.classes == dataSet.classNames.count else {
+    throw Problem(
+      .corrupt,
+      "\(path) was derived for \(manifest.encoding.classes) of the \(dataSet.classNames.count) classes of "
+        + "'\(dataSet.name)': its class numbers are its own; use a cache with all classes")
+  }
   let recipe = try Recipe(manifest.recipe.content, source: "\(path), recipe")
   return try Augmenter(dataSet: dataSet, recipe: recipe, seed: manifest.seed)
 }

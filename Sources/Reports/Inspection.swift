@@ -1,5 +1,5 @@
 public import Basics
-import LogitCache
+public import LogitCache
 
 /// What a cache is and what its teacher said: the content of `inspect --json`
 /// (`schemas/inspect.schema.json`).
@@ -122,6 +122,8 @@ public struct Inspection: Codable, Sendable {
   public var dataSet: DataSetReport
   /// The teacher's identity.
   public var teacher: JSONValue
+  /// The cache that this one was derived from; absent when a teacher ran.
+  public var derivedFrom: Origin?
   /// The recipe, with every default written out.
   public var recipe: JSONValue
   /// Size by plane.
@@ -189,6 +191,7 @@ extension Inspection {
       name: manifest.dataSet.name, fingerprint: manifest.dataSet.fingerprint,
       samples: manifest.dataSet.samples)
     teacher = manifest.teacher
+    derivedFrom = manifest.derivedFrom
     recipe = manifest.recipe.content
     planes = sizes.map {
       Plane(

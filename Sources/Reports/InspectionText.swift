@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import LogitCache
 
 extension Inspection {
   /// The report for people.
@@ -34,7 +35,9 @@ extension Inspection {
         String(
           format: "%.2f MB on disk, %.2f bytes per record", Double(bytes) / 1e6, bytesPerRecord)
       ),
-    ]) + subspaceText
+    ])
+      + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
+        ?? "") + subspaceText
   }
 
   private var subspaceText: String {

@@ -3,7 +3,10 @@ import Foundation
 import TestSupport
 import Testing
 
-private let commands = ["precompute", "train", "evaluate", "inspect", "verify", "machine"]
+private let commands = [
+  "precompute", "train", "evaluate", "inspect", "verify", "status", "merge", "derive", "diff",
+  "compact", "machine",
+]
 
 /// What `logitcache COMMAND --help` prints.
 private func help(_ command: String) throws -> String {
@@ -28,8 +31,7 @@ private func help(_ command: String) throws -> String {
       "precompute",
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--tail", "--tail-step",
-        "--tail-axes", "--commit-seconds",
-        "--threads", "--json",
+        "--tail-axes", "--commit-seconds", "--shard", "--calibration", "--threads", "--json",
       ]
     ),
     (
@@ -41,7 +43,13 @@ private func help(_ command: String) throws -> String {
     ),
     ("evaluate", ["--data", "--cache", "--json"]),
     ("inspect", ["--sample", "--view", "--data", "--json"]),
-    ("verify", ["--json"]), ("machine", ["--json"]),
+    ("verify", ["--json"]), ("machine", ["--json"]), ("merge", ["--json"]),
+    ("status", ["--shards", "--missing", "--json"]), ("diff", ["--worst", "--json"]),
+    (
+      "derive",
+      ["--from", "--k", "--views", "--steps-per-nat", "--classes", "--without-features", "--json"]
+    ),
+    ("compact", ["--json"]),
   ])
   func `every command's help names its options`(command: String, options: [String]) throws {
     let text = try help(command)

@@ -212,6 +212,9 @@ import Testing
     (["--k", "2", "--tail", "subspace", "--tail-step", "512"], "'512' is invalid"),
     (["--k", "2", "--tail", "subspace", "--tail-axes", "0"], "--tail-axes must be in 1...4096"),
     (["--tail", "subspace"], "choose a smaller --k"),
+    (["--shard", "0/4"], "1 <= I <= N"),
+    (["--shard", "5/4"], "1 <= I <= N"), (["--shard", "3"], "such as 3/16"),
+    (["--shard", "slurm/4/4"], "such as 3/16"),
     (["--data", "fashion-mnist/test[5:2]"], "[5:2]"),
     (["--data", "fashion-mnist/test[0:10001]"], "10000"),
   ])
@@ -221,6 +224,21 @@ import Testing
     let result = try Program.run(desk.precompute("new") + options)
     #expect(result.exitCode == 64, "\(result.errors)")
     #expect(result.errors.contains(named), "\(result.errors)")
+    #expect(!Files.exists(folder.file("new")))
+  }
+
+  @Test(arguments: ["9223372036854775807", "16777217"])
+  func `more views than fit a cache are refused before the teacher runs`(views: String) throws {
+    try expectRefusal(
+      desk.precompute("new") + ["--views", views], .configuration, "\(views) views")
+    #expect(!Files.exists(folder.file("new")))
+  }
+
+  @Test func `a calibration is not taken from a folder without a cache`() throws {
+    let other = folder.file("other")
+    try expectRefusal(
+      desk.precompute("new", views: 2, "--calibration", other), .noInput,
+      "there is no cache in \(other)")
     #expect(!Files.exists(folder.file("new")))
   }
 
@@ -234,7 +252,12 @@ import Testing
   }
 
   @Test func `missing arguments and unknown commands are refused as usage`() throws {
-    for arguments in [["precompute"], ["train", desk.training], ["evaluate"], ["compress", "a"]] {
+    for arguments in [
+      ["precompute"], ["train", desk.training], ["evaluate"], ["compress", "a"],
+      ["merge", "a"], ["derive", "a"], ["diff", "a"], ["status"], ["compact"],
+      ["status", "a", "--shards", "0"], ["status", "a", "--missing", "--json"],
+      ["diff", "a", "b", "--worst", "-1"], ["derive", "a", "--from", "b", "--k", "many"],
+    ] {
       try expectRefusal(arguments, .usage, "Usage: logitcache")
     }
   }
@@ -245,11 +268,21 @@ import Testing
       "--cache")
   }
 
-  @Test(arguments: ["verify", "inspect", "train"])
+  @Test(arguments: [
+    "verify", "inspect", "train", "status", "compact", "merge", "derive", "diff",
+  ])
   func `a missing cache is refused by its path`(command: String) throws {
+    let cache = folder.file("no")
     let arguments =
-      command == "train" ? desk.train("no", out: "new") : [command, folder.file("no")]
-    try expectRefusal(arguments, .noInput, folder.file("no"))
+      switch command {
+      case "train": desk.train("no", out: "new")
+      case "merge": [command, folder.file("new"), cache]
+      case "derive": [command, folder.file("new"), "--from", cache, "--k", "1"]
+      case "diff": [command, cache, cache]
+      default: [command, cache]
+      }
+    try expectRefusal(arguments, .noInput, cache)
+    #expect(!Files.exists(folder.file("new")))
   }
 
   @Test func `an empty folder is no cache, and precompute can begin one in it`() throws {

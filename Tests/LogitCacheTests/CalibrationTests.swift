@@ -54,16 +54,19 @@ private struct Habits {
   }
 
   /// Writes all blocks with a calibration learned from some, or with none, and reads them back.
-  private func write(_ habits: Habits, _ plain: Manifest, learn: Bool) throws -> Written {
+  private func write(
+    _ habits: Habits, _ plain: Manifest, learn: Bool, to folder: ScratchFolder = ScratchFolder()
+  ) throws -> Written {
     var manifest = plain
     let measured = try plain.blockKeys.map {
       try measure($0, habits, plain, BlockEncoder(manifest: plain))
     }
     let calibration =
-      learn ? try Calibration.learn(Array(measured.prefix(8)), plain) : .plain(plain.encoding)
+      learn
+      ? try Calibration.learn(measured.filter { plain.calibrationBlocks.contains($0.key) }, plain)
+      : .plain(plain.encoding)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
-    let folder = ScratchFolder()
     let blocks = try measured.map { try encoder.pack($0) }
     let writer = try CacheWriter(
       path: folder.path, manifest: manifest,
@@ -99,6 +102,35 @@ private struct Habits {
         #expect(a.largestLogits == b.largestLogits && a.labels == b.labels, "seed \(seed)")
       }
     }
+  }
+
+  @Test(arguments: [(1, 1), (10, 8), (25, 7), (3, 200), (700, 1), (1000, 3)])
+  func `what is learned from is spread over samples and views`(blocks: Int, views: Int) {
+    var manifest = manifest(Habits(classes: 2, seed: 1), k: 1, samples: 1, views: views)
+    manifest.dataSet.samples = 100 * blocks - 1
+    let keys = manifest.calibrationBlocks
+    let count = min(32, max(1, blocks * views / 10))
+    #expect(keys.count == count && Set(keys).count == count)
+    #expect(Set(keys.map(\.block)).count == min(count, blocks))
+    #expect(Set(keys.map(\.view)).count == min(count, views))
+    #expect(keys.map(manifest.position).allSatisfy { $0 < manifest.blockCount })
+  }
+
+  @Test(arguments: [100, 300])
+  func `a derived cache is as small as one that the teacher made`(k: Int) throws {
+    let habits = Habits(classes: 300, seed: 5)
+    let (source, derived) = (ScratchFolder(), ScratchFolder())
+    _ = try write(habits, manifest(habits, k: k, samples: 1000, views: 8), learn: true, to: source)
+    let report = try deriveCache(
+      from: source.path, into: derived.path, keeping: Derivation(k: 12))
+    _ = try verifyCache(path: derived.path)
+    let small = manifest(habits, k: 12, samples: 1000, views: 8)
+    let (with, without) = (
+      try write(habits, small, learn: true).bytes, try write(habits, small, learn: false).bytes
+    )
+    #expect(
+      100 * report.storedBytes < 101 * with && 100 * with < 90 * without,
+      "derived \(report.storedBytes), direct \(with), with nothing learned \(without)")
   }
 
   @Test func `a calibration comes back from its stored form`() throws {

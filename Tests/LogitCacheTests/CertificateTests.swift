@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The errors of one record, computed directly from a full row and the decoded record.
-private struct DirectErrors {
+struct DirectErrors {
   var totalVariation = 0.0
   var kdGradient = 0.0
   var dropped = 0.0

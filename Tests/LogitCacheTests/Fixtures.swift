@@ -11,13 +11,17 @@ struct Job: Sendable {
   var calibration: Calibration? {
     didSet { manifest.calibration = (calibration ?? .plain(manifest.encoding)).digest }
   }
+  /// Of the teacher's rows.
   var seed: UInt64 = 1
+  /// Of the labels.
+  private let labelSeed: UInt64
 
   init(
     classes: Int, k: Int, samples: Int, views: Int = 1, blockRows: Int = 8, seed: UInt64 = 1,
     zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil
   ) {
     self.seed = seed
+    labelSeed = seed
     let labels = (0..<samples).map { Job.label(sample: $0, classes: classes, seed: seed) }
     manifest = Manifest(
       dataSet: DataSetIdentity(
@@ -70,7 +74,9 @@ struct Job: Sendable {
     }
   }
 
-  func label(sample: Int) -> Int32 { Job.label(sample: sample, classes: classes, seed: seed) }
+  func label(sample: Int) -> Int32 {
+    Job.label(sample: sample, classes: classes, seed: labelSeed)
+  }
 
   var labels: [Int32] { (0..<manifest.dataSet.samples).map { label(sample: $0) } }
 

@@ -10,16 +10,17 @@ import Testing
   private static let width = 4
 
   private func expectRefusal(
-    _ bytes: [UInt8], _ text: String = "", sourceLocation: SourceLocation = #_sourceLocation
+    _ bytes: [UInt8], _ text: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
   ) {
     expectCorrupt(
-      [problem { _ = try Calibration(bytes, encoding) }], ["the calibration is damaged: ", text],
+      [problem { _ = try Calibration(bytes, encoding) }],
+      ["the calibration is damaged: "] + (text.map { [$0] } ?? []),
       sourceLocation: sourceLocation)
   }
 
   /// Refuses a sound calibration after a change.
   private func expectRefusal(
-    key: Int = 1, _ text: String, sourceLocation: SourceLocation = #_sourceLocation,
+    key: Int = 1, _ text: String?, sourceLocation: SourceLocation = #_sourceLocation,
     _ change: (inout CalibrationParts) -> Void
   ) {
     var parts = CalibrationParts.learned(key: key)
@@ -60,7 +61,7 @@ import Testing
         }
       }
       for count in [0, 2, 5, 7, 12] {
-        expectRefusal("") {
+        expectRefusal(nil) {
           $0.counts = [4, 3, 6]
           $0.counts?[place] = count
         }

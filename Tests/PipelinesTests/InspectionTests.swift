@@ -85,7 +85,7 @@ private func isNear(_ found: Double?, _ expected: Double, within: Double = 1e-9)
     #expect(records.count == samples * views)
 
     #expect(report["sealed"]?.bool == true)
-    #expect(report["cacheDigest"]?.string == made.cacheDigest.description)
+    #expect(report["cacheDigest"]?.string == made.cacheDigest?.description)
     #expect(report["fingerprint"]?.string == reader.fingerprint.description)
     #expect(report["records"]?.integer == records.count)
     #expect(report["missingBlocks"]?.integer == 0)
@@ -216,7 +216,7 @@ private func isNear(_ found: Double?, _ expected: Double, within: Double = 1e-9)
     let made = try precompute(workshop.job())
     let text = try Inspection(of: CacheReader(path: workshop.folder.file("cache"))).text
     for expected in [
-      "sealed", made.cacheDigest.description, "data, 300 samples", "native mlp-16",
+      "sealed", made.cacheDigest!.description, "data, 300 samples", "native mlp-16",
       "pad-crop, flip, seed 1", "600 = 300 samples x 2 views, k = 4 of 4 classes", "class 3",
       "certificate", "total variation, T = 4", "entropy",
     ] {

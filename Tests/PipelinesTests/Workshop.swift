@@ -109,7 +109,14 @@ extension Workshop {
   func makeBlock(
     _ key: BlockKey, of finished: CacheReader, viewDigest: Digest? = nil
   ) throws -> EncodedBlock {
-    let manifest = finished.manifest
+    try makeBlock(
+      key, of: finished.manifest, calibration: finished.calibration, viewDigest: viewDigest)
+  }
+
+  /// Makes a block of any cache over the workshop's pictures.
+  func makeBlock(
+    _ key: BlockKey, of manifest: Manifest, calibration: Calibration, viewDigest: Digest? = nil
+  ) throws -> EncodedBlock {
     let augmenter = try Augmenter(
       dataSet: openDataSet(data), recipe: Recipe(contentsOf: recipe), seed: manifest.seed)
     let model = try Model.load(from: folder.file("teacher.safetensors"))
@@ -128,7 +135,7 @@ extension Workshop {
         for index in 0..<values.count { features.append(values[index]) }
       }
     }
-    return try BlockEncoder(manifest: manifest, calibration: finished.calibration).encode(
+    return try BlockEncoder(manifest: manifest, calibration: calibration).encode(
       logits: logits.span, labels: Array(pictures.labels[samples]), view: key.view,
       block: key.block, firstSample: samples.lowerBound,
       viewDigest: viewDigest ?? augmenter.digest(samples: samples, view: key.view),

@@ -118,6 +118,13 @@ class Cache:
             and seal.cache_digest == stored.hex()
         )
         demand(belongs, f"{self.path}/seal.json belongs to another data.mdb")
+        for table in ("blocks", "index"):
+            count = self._store.count(table)
+            demand(
+                count == self.manifest.block_count,
+                f"{self.path} is sealed with {count} entries in table '{table}', its manifest asks "
+                f"for {self.manifest.block_count} blocks",
+            )
         return seal.cache_digest
 
     def close(self) -> None:
@@ -274,6 +281,22 @@ class Cache:
         ]
         return ClassSums(self.manifest, entries, self.path)
 
+    def _awaited_blocks(self):
+        """The blocks, without their views, that the class sums count before they are stored."""
+        runs = self._meta(b"awaited") or b""
+        per_view, last = self.manifest.blocks_per_view, 0
+        demand(len(runs) % 16 == 0, f"{self.path}: the awaited blocks are damaged")
+        for start, end in struct.iter_unpack("<QQ", runs):
+            demand(
+                last <= start < end <= self.manifest.block_count,
+                f"{self.path}: the awaited blocks are damaged",
+            )
+            last = end
+            for position in range(start, end):
+                view, block = divmod(position, per_view)
+                if self.info(view, block) is None:
+                    yield block
+
     def _keys(self):
         for view in range(self.manifest.views):
             for block in range(self.manifest.blocks_per_view):
@@ -295,7 +318,7 @@ class Cache:
 
     def _verify_tables(self, findings: list[str]) -> VerifyReport:
         manifest = self.manifest
-        total = manifest.views * manifest.blocks_per_view
+        total = manifest.block_count
         builder = hashlib.sha256(
             b"logitcache 1\n" + bytes.fromhex(manifest.fingerprint) + struct.pack("<Q", total)
         )
@@ -352,6 +375,8 @@ class Cache:
     def _knows_meta(self, key: bytes) -> bool:
         if key in (b"manifest", b"calibration", b"seal") or is_class_sum(key):
             return True
+        if key in (b"shard", b"awaited"):
+            return self.cache_digest is None
         if len(key) != len(_LABELS) + 4 or not key.startswith(_LABELS):
             return False
         return struct.unpack(">I", key[-4:])[0] < self.manifest.blocks_per_view
@@ -392,12 +417,15 @@ class Cache:
         """Class sums count the same records as the blocks' labels, and end the cache digest."""
         try:
             sums = self._class_sums()
+            awaited = list(self._awaited_blocks())
         except LogitCacheError as error:
             findings.append(str(error))
             return
         if self.manifest.encoding.feature_width is None:
             return
         builder.update(sums.digest)
+        for block in awaited:
+            labels += np.bincount(self.labels(block), minlength=len(labels))
         for label in np.flatnonzero(sums.records != labels):
             findings.append(
                 f"the feature sums of class {label} hold {sums.records[label]} records, the "

@@ -62,11 +62,18 @@ class Manifest:
     teacher: dict
     encoding: Encoding
     calibration: str
+    #: The digest of the cache that this one was derived from, None when a teacher ran.
+    derived_from: str | None
     fingerprint: str
 
     @property
     def blocks_per_view(self) -> int:
         return -(-self.samples // self.encoding.block_rows)
+
+    @property
+    def block_count(self) -> int:
+        """The blocks of a complete cache."""
+        return self.views * self.blocks_per_view
 
     def block_samples(self, block: int) -> range:
         """The samples of a block of any view."""
@@ -117,6 +124,7 @@ def _manifest(document) -> Manifest:
             encoding=dict,
             calibration=str,
         ),
+        dict(derivedFrom=dict),
     )
     data_set = _members(
         top["dataSet"],
@@ -125,7 +133,11 @@ def _manifest(document) -> Manifest:
     )
     recipe = _members(top["recipe"], "recipe", dict(digest=str, content=object))
     encoding = _encoding(top["encoding"])
+    origin = top.get("derivedFrom")
+    if origin is not None:
+        _members(origin, "derivedFrom", dict(cacheDigest=str, fingerprint=str))
     for value, name in [
+        *((value, f"derivedFrom.{key}") for key, value in (origin or {}).items()),
         (data_set["fingerprint"], "dataSet.fingerprint"),
         (data_set["labels"], "dataSet.labels"),
         (recipe["digest"], "recipe.digest"),
@@ -147,6 +159,7 @@ def _manifest(document) -> Manifest:
         teacher=top["teacher"],
         encoding=encoding,
         calibration=top["calibration"],
+        derived_from=origin and origin["cacheDigest"],
         fingerprint=_fingerprint(top),
     )
     _check_sizes(manifest)
@@ -164,6 +177,7 @@ def _check_sizes(manifest: Manifest) -> None:
     demand(1 <= manifest.samples <= 2**40, f"{manifest.samples} samples cannot be cached")
     demand(1 <= manifest.views <= 2**24, f"{manifest.views} views cannot be cached")
     demand(manifest.blocks_per_view < 2**32, f"{manifest.blocks_per_view} blocks are too many")
+    demand(manifest.samples * manifest.views <= 2**48, "there are too many records")
     demand(0 <= manifest.seed < 2**63, f"the seed {manifest.seed} is not below 2^63")
     demand(
         len(manifest.class_names) == encoding.classes,

@@ -83,6 +83,11 @@ class Store:
             cursor = transaction.cursor(db=self._tables[table])
             return [bytes(key) for key in cursor.iternext(values=False)]
 
+    def count(self, table: str) -> int:
+        """The number of entries of a table."""
+        with self._begin() as transaction:
+            return transaction.stat(self._tables[table])["entries"]
+
     def _begin(self):
         demand(
             not self.beside_writer or self._process == os.getpid(),

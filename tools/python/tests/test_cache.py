@@ -136,6 +136,12 @@ def test_what_is_no_cache_is_refused(tmp_path):
         (lambda d: d.update(seed=-1), "is not below 2^63"),
         (lambda d: d.update(views=0), "0 views"),
         (lambda d: d.update(calibration="12"), "calibration is not a digest"),
+        (lambda d: d.update(derivedFrom={}), "derivedFrom lacks cacheDigest, fingerprint"),
+        (
+            lambda d: d.update(derivedFrom=dict(cacheDigest="ab" * 32, fingerprint="1")),
+            "derivedFrom.fingerprint is not a digest",
+        ),
+        (lambda d: (d.update(views=2**24), d["dataSet"].update(samples=2**30)), "too many records"),
         (lambda d: d["dataSet"].update(samples=2**41), "cannot be cached"),
         (lambda d: d["dataSet"]["classNames"].pop(), "6 class names for 7 classes"),
         (lambda d: d["encoding"].update(k=8), "encoding.k is 8, it must be in 1...7"),
@@ -180,6 +186,11 @@ def test_a_manifest_that_is_not_canonical_is_refused(tmp_path, small, text, reas
 KEY = struct.pack(">II", 0, 1)
 
 
+def replace_key(table: dict, key: bytes) -> None:
+    """Stores block 1 of view 0 under another key."""
+    table[key] = table.pop(KEY)
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
@@ -192,16 +203,22 @@ KEY = struct.pack(">II", 0, 1)
             lambda t: t["meta"].update({b"classSums\0\0\0\1": b"1"}),
             "feature sums that its manifest",
         ),
-        (lambda t: t["blocks"].pop(KEY), "only one of the tables"),
-        (lambda t: t["index"].pop(KEY), "only one of the tables"),
-        (lambda t: (t["blocks"].pop(KEY), t["index"].pop(KEY)), "is missing from the sealed cache"),
-        (lambda t: t["blocks"].update({b"12345678": b"1"}), "table 'blocks' holds 1 foreign keys"),
-        (lambda t: t["blocks"].update({b"1": b"1"}), "table 'blocks' holds 1 foreign keys"),
+        (lambda t: t["blocks"].pop(KEY), "sealed with 5 entries in table 'blocks'"),
+        (lambda t: t["index"].pop(KEY), "sealed with 5 entries in table 'index'"),
+        (lambda t: t["blocks"].update({b"1": b"1"}), "7 entries in table 'blocks', its manifest"),
+        (lambda t: replace_key(t["blocks"], b"12345678"), "table 'blocks' holds 1 foreign keys"),
+        (lambda t: replace_key(t["blocks"], b"1"), "table 'blocks' holds 1 foreign keys"),
+        (
+            lambda t: (replace_key(t["blocks"], b"1"), replace_key(t["index"], b"1")),
+            "is missing from the sealed cache",
+        ),
+        (lambda t: replace_key(t["index"], b"1"), "only one of the tables"),
         (lambda t: t["meta"].update({b"hint": b"1"}), "table 'meta' holds 1 foreign keys"),
         (
             lambda t: t["meta"].update({b"labels\0\0\0\x09": b"1", b"labels\0\0\0\0\0": b"1"}),
             "table 'meta' holds 2 foreign keys",
         ),
+        (lambda t: t["meta"].update({b"shard": b"1"}), "table 'meta' holds 1 foreign keys"),
         (lambda t: t["index"].update({KEY: t["index"][KEY] + b"1"}), "1 bytes follow its end"),
         (lambda t: t["index"].update({KEY: t["index"][KEY][:-1]}), "it ends too early"),
         (lambda t: t["index"].update({KEY: t["index"][struct.pack(">II", 1, 1)]}), "has another"),
@@ -248,6 +265,26 @@ def test_feature_sums_must_count_the_labels(tmp_path):
     assert f"the feature sums of class {label} hold 20 records" in refusal(
         small.write(tmp_path, change=replace)
     )
+
+
+def test_an_interrupted_merge_counts_awaited_blocks(tmp_path):
+    small = SmallCache(manifest_document(feature_width=1))
+
+    def await_runs(*runs):
+        def change(tables):
+            tables["meta"][b"awaited"] = struct.pack(f"<{len(runs)}Q", *runs)
+
+        return change
+
+    missing = [(0, 1), (1, 0)]
+    path = small.write(tmp_path / "a", seal=False, missing=missing, change=await_runs(0, 2, 3, 4))
+    with logitcache.open(path) as cache:
+        assert cache.verify().missing_blocks == 2
+    path = small.write(tmp_path / "b", seal=False, missing=missing, change=await_runs(1, 2))
+    assert "the feature sums of class" in refusal(path)
+    for number, runs in enumerate([(2, 2), (3, 2), (0, 7), (2, 3, 1, 2), (1,)]):
+        path = small.write(tmp_path / str(number), False, missing, await_runs(*runs))
+        assert "the awaited blocks are damaged" in refusal(path)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,28 @@ def test_the_program_shows_the_same_axes(tail_rows):
         assert shown["bytesPerRecord"] == stored / 2048
 
 
+def test_derived_caches_are_sound_and_name_their_source(sparse_rows, tmp_path):
+    derived = str(tmp_path / "derived")
+    command = [
+        os.environ["LOGITCACHE_PROGRAM"],
+        "derive",
+        derived,
+        "--from",
+        sparse_rows,
+        "--k",
+        "2",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    with logitcache.open(derived) as cache, logitcache.open(sparse_rows) as source:
+        assert cache.verify().digest
+        assert cache.manifest.derived_from == source.digest
+        assert source.manifest.derived_from is None
+        one, two = cache.records(range(200), 1), source.records(range(200), 1)
+        assert np.array_equal(one.class_ids, two.class_ids[:, :2])
+        assert np.array_equal(one.gaps, two.gaps[:, :2])
+        assert np.array_equal(cache.class_means(), source.class_means())
+
+
 def inspect(cache: str, *more: str) -> str:
     return subprocess.run(
         [os.environ["LOGITCACHE_PROGRAM"], "inspect", cache, *more],

@@ -17,6 +17,12 @@ def matching_renderer(cache: Cache, data_set: DataSet) -> Renderer:
         f"{manifest.data_set_fingerprint[:12]}), not to '{data_set.name}' (fingerprint "
         f"{fingerprint[:12]})",
     )
+    demand(
+        manifest.class_names == data_set.class_names,
+        f"{cache.path} was derived for {len(manifest.class_names)} of the "
+        f"{len(data_set.class_names)} classes of '{data_set.name}': its class numbers are its own; "
+        "use a cache with all classes",
+    )
     recipe = Recipe(manifest.recipe, f"{cache.path}, recipe")
     demand(
         recipe.digest == manifest.recipe_digest,

@@ -1,0 +1,50 @@
+import ArgumentParser
+import Basics
+import LogitCache
+import Pipelines
+
+struct MergeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "merge",
+    abstract: "Join the shards of a cache into one, and seal it when it is complete.",
+    discussion: """
+      Takes any caches of the same job, in any order: sealed or unfinished, also with common blocks where \
+      these are equal. Every block is checked. When blocks are missing, the merged cache stays unfinished; \
+      run the same command again with more shards, or finish it with precompute.
+      """)
+
+  @Argument(help: "The merged cache: a folder to create or to continue.")
+  var cache: String
+
+  @Argument(help: "The caches to join; they are only read.")
+  var inputs: [String]
+
+  @Flag(help: "Print the result as JSON (schemas/merge.schema.json).")
+  var json = false
+
+  func run() throws {
+    Interruption.install()
+    let report = try mergeWithProgress()
+    if json { return print(try readableJSON(report), terminator: "") }
+    let what = "\(cache): \(report.blocks) blocks, \(report.records) records"
+    if let digest = report.cacheDigest {
+      print("\(what), sealed, digest \(digest)")
+    } else {
+      print(
+        "\(what); not sealed: \(report.missingBlocks) blocks are missing, the first is "
+          + "\(report.firstMissing ?? "unknown"); 'status --missing' names the shards")
+    }
+  }
+
+  private func mergeWithProgress() throws -> MergeReport {
+    var progress: ProgressLine?
+    defer { progress?.clear() }
+    return try mergeCaches(inputs, into: cache) { done, total in
+      if progress == nil { progress = ProgressLine("merge", unit: "blocks", total: total) }
+      progress?.update(done: done)
+      if Interruption.isRequested && done < total {
+        throw Interruption.problem(after: "\(done) of \(total) blocks")
+      }
+    }
+  }
+}
