@@ -1,4 +1,5 @@
 public import Basics
+import Glibc
 import LMDB
 import Synchronization
 
