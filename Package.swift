@@ -74,7 +74,7 @@ let package = Package(
     room("DataSets", ["Arrays", "Basics", "Compression", "Schemas"]),
     room("Views", ["Basics", "DataSets", "Schemas"]),
     room("Losses"),
-    room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
+    room("LogitCache", ["Basics", "BLAS", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
     room(
       "Teachers",

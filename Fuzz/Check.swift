@@ -14,7 +14,7 @@ private func subject(_ index: Int) throws -> Subject {
 /// The whole test of one input.
 ///
 /// It is refused with `Problem(.corrupt)`, or gives records in range which the writer would store in one way
-/// only, and which that way gives back. Any calibration gives the same records.
+/// only, and which that way gives back. Any calibration gives the same records, apart from a subspace tail.
 ///
 /// - Returns: whether the input was accepted.
 @discardableResult
@@ -28,6 +28,7 @@ func check(_ input: [UInt8]) throws -> Bool {
     return false
   }
   checkRanges(batch)
+  checkFullRows(batch, question.calibration.axes)
   question.value = try subject.value(ofCanonical: content.writtenAgain)
   guard let (again, same) = try subject.decode(question) else {
     preconditionFailure("records that were read cannot be read after they were written again")
@@ -36,6 +37,9 @@ func check(_ input: [UInt8]) throws -> Bool {
     again.canonicalBytes == content.writtenAgain, "other bytes were decoded than were given")
   precondition(again.writtenAgain == content.writtenAgain, "records are not written in one way")
   checkEqual(batch, same)
+  precondition(
+    batch.coefficients == same.coefficients && batch.rowOffsets == same.rowOffsets,
+    "subspace tails differ that should be equal")
   if mode == .calibration {
     guard let (_, sound) = try subject.decode(subject.soundQuestion) else {
       preconditionFailure("the sound block is refused")
@@ -68,6 +72,13 @@ private func checkRanges(_ batch: TeacherBatch) {
   }
   for ratio in batch.logTailRatios { precondition(ratio.isFinite, "ratio \(ratio)") }
   for norm in batch.featureNorms { precondition(norm >= 0 && norm.isFinite, "norm \(norm)") }
+}
+
+private func checkFullRows(_ batch: TeacherBatch, _ axes: SubspaceAxes?) {
+  guard let axes else { return }
+  var rows = TeacherBatch.fullRows(of: batch)
+  axes.rebuild(batch, into: &rows, ordered: true)
+  for gap in rows.gaps { precondition(gap >= 0 && gap.isFinite, "rebuilt gap \(gap)") }
 }
 
 private func checkEqual(_ a: TeacherBatch, _ b: TeacherBatch) {

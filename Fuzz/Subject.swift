@@ -12,6 +12,7 @@ struct Shape {
   var temperatures: [Temperature] = [1, 2, 4]
   var featureWidth: Int?
   var habit: Habit?
+  var tail: SubspaceTail?
 
   /// What decides which classes come together; without one nothing is learned.
   enum Habit: String {
@@ -33,7 +34,12 @@ struct Shape {
     Shape(classes: 40, k: 6, rows: 21, habit: .label),
     Shape(classes: 40, k: 6, rows: 21, habit: .firstClass),
     Shape(classes: 33, k: 33, rows: 17, featureWidth: 1, habit: .label),
+    Shape(
+      classes: 30, k: 3, rows: 9, tail: SubspaceTail(stepSixteenths: 8, maximumAxes: 6)),
   ]
+
+  /// Whether a calibration is learned.
+  var learns: Bool { habit != nil || tail != nil }
 
   var key: BlockKey { BlockKey(view: 0, block: 0) }
 
@@ -52,20 +58,23 @@ struct Shape {
         name: "fuzz", fingerprint: Digest(of: "fuzz"), labels: labels.map { Int32($0) },
         classNames: (0..<classes).map { "\($0)" }),
       recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
-      views: habit == nil ? 1 : 1 << 16, teacher: .object([:]),
+      views: learns ? 1 << 16 : 1, teacher: .object([:]),
       encoding: Encoding(
         classes: classes, k: k, temperatures: temperatures, featureWidth: featureWidth,
-        blockRows: rows))
+        subspaceTail: tail, blockRows: rows))
   }
 
   /// What the teacher says of a view, and a cache keeps of it.
-  func measure(view: Int, forCalibration: Bool = false) throws -> MeasuredBlock {
+  func measure(
+    view: Int, _ calibration: Calibration? = nil, forCalibration: Bool = false
+  ) throws -> MeasuredBlock {
     var random = SplitMix64(seed: UInt64(classes * 31 + k + view << 32))
     let logits = labels.enumerated().flatMap { row($0, label: $1, &random) }
     let features = (0..<rows * (featureWidth ?? 0)).map { _ in random.number(below: 1024) }
-    return try BlockEncoder(manifest: manifest).measure(
+    return try BlockEncoder(manifest: manifest, calibration: calibration).measure(
       logits: logits.span, labels: labels.map { Int32($0) }, view: view, block: 0, firstSample: 0,
-      viewDigest: Digest(of: "fuzz"), features: features.span, forCalibration: forCalibration)
+      viewDigest: Digest(of: "fuzz"), features: features.span, forCalibration: forCalibration,
+      keptRows: forCalibration && tail != nil ? rows : 0)
   }
 
   /// Without a habit rows of several kinds: spread, sharp, tied.
@@ -111,7 +120,6 @@ final class Subject {
   private let shape: Shape
   private let manifest: Manifest
   private let calibration: Calibration
-  private let measured: MeasuredBlock
   private let sound: EncodedBlock
   /// Wraps values; decoding takes a new one each time.
   private let wrapper: BlockProbe
@@ -127,16 +135,22 @@ final class Subject {
     manifest.calibration = calibration.digest
     self.manifest = manifest
     wrapper = try BlockProbe(manifest)
-    measured = try shape.measure(view: 0)
-    sound = try BlockEncoder(manifest: manifest, calibration: calibration).pack(measured)
+    sound = try Subject.encode(shape, manifest, calibration)
+  }
+
+  private static func encode(
+    _ shape: Shape, _ manifest: Manifest, _ calibration: Calibration
+  ) throws -> EncodedBlock {
+    try BlockEncoder(manifest: manifest, calibration: calibration)
+      .pack(shape.measure(view: 0, calibration))
   }
 
   private static func learn(_ shape: Shape) throws -> Calibration {
-    guard let habit = shape.habit else { return .plain(shape.manifest.encoding) }
+    guard shape.learns else { return .plain(shape.manifest.encoding) }
     let measured = try (0..<32).map { try shape.measure(view: $0, forCalibration: true) }
-    let calibration = Calibration.learn(measured, shape.manifest)
-    precondition(
-      calibration.summary.hasSuffix(habit.rawValue), "learned \(calibration.summary)")
+    let calibration = try Calibration.learn(measured, shape.manifest)
+    let wanted = shape.habit?.rawValue ?? "6 axes"
+    precondition(calibration.summary.hasSuffix(wanted), "learned \(calibration.summary)")
     return calibration
   }
 
@@ -206,8 +220,7 @@ final class Subject {
       guard let read else { return nil }
       precondition(read.bytes == input, "a calibration is not stored in one way")
       question.calibration = read
-      question.value = try BlockEncoder(manifest: manifest, calibration: read).pack(measured)
-        .storedValue
+      question.value = try Subject.encode(shape, manifest, read).storedValue
     }
     return question
   }
@@ -227,7 +240,7 @@ final class Subject {
     var batch = TeacherBatch(
       classes: manifest.encoding.classes, k: manifest.encoding.k,
       tailTemperatures: manifest.encoding.tailTemperatures.map { Float($0.value) }, count: 0,
-      featureNorms: manifest.encoding.featureWidth != nil)
+      featureNorms: manifest.encoding.featureWidth != nil, axes: question.calibration.axes?.count)
     let content = try unlessCorrupt {
       try BlockProbe(manifest, question.calibration).decode(
         question.value, as: shape.key, labels: question.labels, into: &batch)

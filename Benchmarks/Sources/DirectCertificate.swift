@@ -21,7 +21,12 @@ struct DirectCertificate {
   }
 
   /// Measures the decoded record `index` against the teacher's row.
-  mutating func add(_ record: borrowing TeacherBatch, _ index: Int, row: Span<Float>) {
+  ///
+  /// - Parameter full: its rebuilt full row, which errors above T = 1 and the missing energy are of.
+  mutating func add(
+    _ record: borrowing TeacherBatch, _ index: Int, row: Span<Float>,
+    full: (rows: TeacherBatch, index: Int)? = nil
+  ) {
     let (classes, k) = (record.classes, record.k)
     let ids = (0..<k).map { Int(record.classIDs[index * k + $0]) }
     let gaps = (0..<k).map { Double(record.gaps[index * k + $0]) }
@@ -31,7 +36,7 @@ struct DirectCertificate {
     records += 1
     compareOrder(logits, ids)
     var tailConstant = 0.0
-    for temperature in temperatures {
+    for temperature in temperatures where full == nil || temperature <= 1 {
       let full = softmax(logits, temperature)
       let head = gaps.map { exp(-$0 / temperature) }
       let headSum = head.reduce(0, +)
@@ -47,9 +52,40 @@ struct DirectCertificate {
       for id in ids + [label] { dropped[id] = 0 }
       note("pldDroppedWeight@\(temperature)", dropped.reduce(0, +))
     }
+    if let full { return compare(logits, record, index, full.rows, full.index) }
     var rebuilt = [Double](
       repeating: Double(record.largestLogits[index]) - tailConstant, count: classes)
     for j in 0..<k { rebuilt[ids[j]] = Double(record.largestLogits[index]) - gaps[j] }
+    compareEnergy(logits, rebuilt)
+  }
+
+  /// Compares a rebuilt full row, head and tail each with their stored mass.
+  private mutating func compare(
+    _ logits: [Double], _ record: borrowing TeacherBatch, _ index: Int, _ rows: TeacherBatch,
+    _ place: Int
+  ) {
+    let (classes, k) = (logits.count, record.k)
+    let order = (place * classes..<(place + 1) * classes).map { Int(rows.classIDs[$0]) }
+    var rebuilt = [Double](repeating: 0, count: classes)
+    for (rank, id) in order.enumerated() {
+      rebuilt[id] = Double(rows.largestLogits[place] - rows.gaps[place * classes + rank])
+    }
+    for temperature in temperatures where temperature > 1 {
+      let full = softmax(logits, temperature)
+      var shares = softmax(rebuilt, temperature)
+      let ratio = exp(record.logTailRatio(row: index, temperature: Float(temperature)))
+      for (part, mass) in [(order[..<k], 1 / (1 + ratio)), (order[k...], ratio / (1 + ratio))] {
+        let sum = part.reduce(0) { $0 + shares[$1] }
+        for id in part { shares[id] *= mass / sum }
+      }
+      compare(full, shares, temperature)
+      var (outOfOrder, lowest) = (0.0, Double.infinity)
+      for id in order[k...] where id != Int(record.labels[index]) {
+        outOfOrder += max(0, full[id] - lowest)
+        lowest = min(lowest, full[id])
+      }
+      note("pldDroppedWeight@\(temperature)", outOfOrder)
+    }
     compareEnergy(logits, rebuilt)
   }
 

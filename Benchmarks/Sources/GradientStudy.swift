@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import LogitCache
 import Losses
 
 /// How far a loss's gradient from decoded records is from that with the teacher's full rows.
@@ -57,18 +58,23 @@ struct GradientStudy {
 
   /// The mean over batches of |g - g'| / |g|, by name of the loss.
   ///
-  /// - Parameter records: the decoded records of the rows `chosen`.
-  func errors(of records: TeacherBatch) throws -> [String: Double] {
+  /// - Parameters:
+  ///   - records: the decoded records of the rows `chosen`.
+  ///   - axes: of their subspace tail, to compare rebuilt full rows; nil to compare records.
+  func errors(of records: TeacherBatch, axes: SubspaceAxes?) throws -> [String: Double] {
     precondition(records.count == chosen.count, "\(records.count) records of \(chosen.count)")
     var batch = TeacherBatch(
       classes: classes, k: records.k, tailTemperatures: records.tailTemperatures,
-      count: Self.batchRows)
+      count: Self.batchRows, axes: records.axes)
+    var full = TeacherBatch.fullRows(of: batch)
     var sums = Self.losses.map { _ in 0.0 }
     let starts = stride(from: 0, to: chosen.count, by: Self.batchRows)
     for first in starts {
       for row in 0..<Self.batchRows { batch.copyRow(first + row, of: records, to: row) }
+      axes?.rebuild(batch, into: &full, ordered: true)
       for (index, loss) in Self.losses.enumerated() {
-        let found = try Self.gradient(loss.1, batch, student.logits, labels, first: first)
+        let found = try Self.gradient(
+          loss.1, axes == nil ? batch : full, student.logits, labels, first: first)
         let wanted = references[index][first * classes..<(first + Self.batchRows) * classes]
         sums[index] += distance(found, wanted)
       }

@@ -1,6 +1,7 @@
 import Basics
 import Foundation
 import LogitCache
+import Losses
 
 // Bytes and errors of records on real teachers.
 //
@@ -20,6 +21,21 @@ struct RateSettings {
   var samples: Int?
   /// Of 256 rows, for the gradients.
   var batches: Int?
+  /// Keep full rows too.
+  var tail: SubspaceTail?
+}
+
+/// What a subspace tail came to, beside the head's fields.
+struct RateTail: Encodable {
+  var step: Float
+  var axes: Int
+  /// Of the axes in the calibration: the fixed cost of a cache.
+  var axesBytes: Int
+  /// Of coefficients and offsets; `bytesPerRecord` counts them too.
+  var bytesPerRecord: Double
+  var rebuiltPerSecond: Double
+  /// What the losses' gradients lose on rebuilt full rows.
+  var gradientErrors: [String: Double]
 }
 
 /// What records with one k came to.
@@ -33,17 +49,18 @@ struct RateResult: Encodable {
   var fileBytesPerRecord: Double
   /// Of each plane, by name; frames and checksums are the rest.
   var planes: [String: Double]
-  /// 4 k + 4.
+  /// 4 k + 4; with full rows 2 C, as 16-bit numbers take.
   var plainBytes: Int
   /// What the cache learned before its first block, and the bytes of that.
   var calibration: String
   var calibrationBytes: Int
+  var tail: RateTail?
   /// Heads selected and errors measured, over all C classes, on one core.
   var measuredPerSecond: Double
   /// Records written, on one core.
   var encodedPerSecond: Double
   var decodedPerSecond: Double
-  /// |g - g'| / |g| of each loss, g from the full rows.
+  /// |g - g'| / |g| of each loss, g from the full rows, g' from head and tail mass.
   var gradientErrors: [String: Double]
   var certificate: [CertificateCheck]
   /// The largest relative difference between the certificate and the direct measurement.
@@ -61,7 +78,7 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   let study = try GradientStudy(rows, batches: batches, seed: seed)
   var results: [RateResult] = []
   for k in settings.heads where k <= rows.classes {
-    results.append(try rate(rows, k: k, study))
+    results.append(try rate(rows, k: k, settings.tail, study))
   }
   report.setup = [
     "batches": "\(study.chosen.count / GradientStudy.batchRows) of \(GradientStudy.batchRows)",
@@ -81,33 +98,43 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   report.rates = results
   report.rows = results.map {
     .lessIsBetter(
-      "\(rows.name) k=\($0.k)", ours: $0.bytesPerRecord, peer: Double($0.plainBytes),
+      "\(rows.name) k=\($0.k)" + ($0.tail == nil ? "" : " and tail"), ours: $0.bytesPerRecord,
+      peer: Double($0.plainBytes),
       unit: "B/record")
   }
 }
 
-private func rate(_ rows: TeacherRows, k: Int, _ study: GradientStudy) throws -> RateResult {
+private func rate(
+  _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ study: GradientStudy
+) throws -> RateResult {
   let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
   defer { try? FileManager.default.removeItem(atPath: folder) }
-  let cache = try RateCache(rows, k: k, folder: folder)
+  let cache = try RateCache(rows, k: k, tail: tail, folder: folder)
   let (records, direct) = try cache.read(rows, chosen: study.chosen)
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
   let count = Double(rows.count)
   var stored = 0
   try reader.forEachBlock { _, info in stored += info.storedBytes }
+  let planes = Dictionary(
+    uniqueKeysWithValues: try reader.sizeByPlane().map { ($0.name, Double($0.storedBytes) / count) }
+  )
+  let tailResult = try reader.axes.map { axes in
+    RateTail(
+      step: tail?.step ?? 0, axes: axes.count, axesBytes: axes.byteCount,
+      bytesPerRecord: (planes["coefficients"] ?? 0) + (planes["offsets"] ?? 0),
+      rebuiltPerSecond: Double(records.count) / cache.rebuildSeconds(records),
+      gradientErrors: try study.errors(of: records, axes: axes))
+  }
   return RateResult(
     k: k, records: rows.count, blockRows: reader.manifest.encoding.blockRows,
     bytesPerRecord: Double(stored) / count, fileBytesPerRecord: Double(reader.fileBytes) / count,
-    planes: Dictionary(
-      uniqueKeysWithValues: try reader.sizeByPlane().map {
-        ($0.name, Double($0.storedBytes) / count)
-      }),
-    plainBytes: 4 * k + 4, calibration: cache.calibration.summary,
-    calibrationBytes: cache.calibration.bytes.count,
+    planes: planes, plainBytes: tail == nil ? 4 * k + 4 : 2 * rows.classes,
+    calibration: cache.calibration.summary,
+    calibrationBytes: cache.calibration.bytes.count, tail: tailResult,
     measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,
     decodedPerSecond: count / (try cache.decodeSeconds()),
-    gradientErrors: try study.errors(of: records), certificate: checks,
+    gradientErrors: try study.errors(of: records, axes: nil), certificate: checks,
     certificateDifference: checks.map(\.difference).max() ?? 0)
 }
 
@@ -116,9 +143,6 @@ extension RateResult {
   var text: String {
     let fields = planes.sorted { $0.key < $1.key }
       .map { String(format: "%@ %.2f", $0.key, $0.value) }
-    let errors = GradientStudy.losses.compactMap { loss in
-      gradientErrors[loss.0].map { String(format: "%@ %.2f", loss.0, 100 * $0) }
-    }
     return String(
       format:
         "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
@@ -127,7 +151,23 @@ extension RateResult {
       decodedPerSecond)
       + "         learned: \(calibration), \(calibrationBytes) bytes\n"
       + "         bytes: \(fields.joined(separator: ", "))\n"
-      + "         gradient errors in %: \(errors.joined(separator: ", "))\n"
+      + "         gradient errors in %: \(Self.text(gradientErrors))\n"
+      + tailText
       + String(format: "         certificate differs by %.1e at most", certificateDifference)
+  }
+
+  private var tailText: String {
+    guard let tail else { return "" }
+    return String(
+      format:
+        "         tail: step %g, %d axes in %d bytes, %.2f B/record of the above, %.0f rebuilt/s\n",
+      tail.step, tail.axes, tail.axesBytes, tail.bytesPerRecord, tail.rebuiltPerSecond)
+      + "         gradient errors of full rows in %: \(Self.text(tail.gradientErrors))\n"
+  }
+
+  private static func text(_ errors: [String: Double]) -> String {
+    GradientStudy.losses.compactMap { loss in
+      errors[loss.0].map { String(format: "%@ %.3f", loss.0, 100 * $0) }
+    }.joined(separator: ", ")
   }
 }

@@ -13,8 +13,8 @@ struct RateCache {
   var calibration: Calibration { reader.calibration }
 
   /// Writes all rows, block by block.
-  init(_ rows: TeacherRows, k: Int, folder: String) throws {
-    var manifest = Self.manifest(rows, k: k)
+  init(_ rows: TeacherRows, k: Int, tail: SubspaceTail?, folder: String) throws {
+    var manifest = Self.manifest(rows, k: k, tail)
     let calibration = try Self.calibration(manifest, rows)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
@@ -43,30 +43,33 @@ struct RateCache {
   ) throws -> Calibration {
     let encoder = try BlockEncoder(manifest: manifest)
     let keys = manifest.blockKeys.enumerated().filter { $0.offset % 3 == 0 }.map(\.element)
-    let blocks = try keys.map { key in
+    let blocks = try keys.enumerated().map { index, key in
       let samples = manifest.samples(of: key)
       let logits = rows.copy(view: key.view, samples: samples)
       return try encoder.measure(
         logits: logits.span, labels: Array(rows.labels[samples]), view: key.view,
         block: key.block, firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
-        forCalibration: true)
+        forCalibration: true,
+        keptRows: Calibration.keptRows(manifest.encoding, block: index, of: keys.count))
     }
-    return Calibration.learn(blocks, manifest)
+    return try Calibration.learn(blocks, manifest)
   }
 
-  private static func manifest(_ rows: TeacherRows, k: Int) -> Manifest {
+  private static func manifest(
+    _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?
+  ) -> Manifest {
     Manifest(
       dataSet: DataSetIdentity(
         name: rows.name, fingerprint: Digest(of: rows.name), labels: rows.labels,
         classNames: (0..<rows.classes).map { "\($0)" }),
       recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
       seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),
-      encoding: Encoding(classes: rows.classes, k: k))
+      encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail))
   }
 
   /// Seconds of this thread to decode every block once: the least of three passes.
   func decodeSeconds() throws -> Double {
-    var batch = reader.makeBatch()
+    var batch = reader.makeBatch(coefficients: true)
     var least = Double.infinity
     for _ in 0..<3 {
       let start = threadSeconds()
@@ -78,6 +81,16 @@ struct RateCache {
     return least
   }
 
+  /// Seconds of this thread to rebuild the full rows of records once.
+  func rebuildSeconds(_ records: TeacherBatch) -> Double {
+    guard let axes = reader.axes else { return 0 }
+    var rows = TeacherBatch.fullRows(of: records)
+    axes.rebuild(records, into: &rows, ordered: false)  // its memory is then there
+    let start = threadSeconds()
+    axes.rebuild(records, into: &rows, ordered: false)
+    return threadSeconds() - start
+  }
+
   /// The records of some rows (view times n plus sample), in that order, and all records' errors
   /// measured against the full rows.
   func read(
@@ -86,14 +99,23 @@ struct RateCache {
     let manifest = reader.manifest
     let places = Dictionary(uniqueKeysWithValues: zip(chosen, chosen.indices))
     var direct = DirectCertificate(manifest.encoding)
-    var records = reader.makeBatch()
+    var records = reader.makeBatch(coefficients: true)
     records.resize(to: chosen.count)
-    var batch = reader.makeBatch()
+    var batch = reader.makeBatch(coefficients: true)
+    var one = batch
+    one.resize(to: 1)
+    var full = TeacherBatch.fullRows(of: batch)
     for key in manifest.blockKeys {
       try reader.decode(view: key.view, block: key.block, into: &batch)
       for (row, sample) in manifest.samples(of: key).enumerated() {
         let index = key.view * rows.samples + sample
-        direct.add(batch, row, row: rows.copy(row: index).span)
+        if let axes = reader.axes {
+          one.copyRow(row, of: batch, to: 0)
+          axes.rebuild(one, into: &full, ordered: true)
+        }
+        direct.add(
+          batch, row, row: rows.copy(row: index).span,
+          full: reader.axes == nil ? nil : (full, 0))
         if let place = places[index] { records.copyRow(row, of: batch, to: place) }
       }
     }

@@ -249,7 +249,7 @@ private func writeCache(
   }
   let plain = try BlockEncoder(manifest: manifest)
   let some = manifest.blockKeys.enumerated().filter { $0.offset % 10 == 0 }
-  let calibration = Calibration.learn(
+  let calibration = try Calibration.learn(
     try some.map { try measure($0.element, plain, forCalibration: true) }, manifest)
   manifest.calibration = calibration.digest
   let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)

@@ -2,6 +2,7 @@ import ArgumentParser
 import BLAS
 import Basics
 import Foundation
+import LogitCache
 
 struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -33,6 +34,9 @@ struct BenchmarkCommand: ParsableCommand {
 
   @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
   var batches: Int?
+
+  @Option(help: "Keep full rows too, for 'rate': the step of a subspace tail, in nats.")
+  var tailStep: Double?
 
   @Option(help: "replay: the records of each cache.")
   var records = 131_072
@@ -97,8 +101,13 @@ struct BenchmarkCommand: ParsableCommand {
     guard !numbers.isEmpty, numbers.allSatisfy({ $0 > 0 }) else {
       throw ValidationError("--heads is '\(heads)'; write numbers such as 5,10,20")
     }
+    let tail = tailStep.flatMap { SubspaceTail(step: $0) }
+    if let tailStep, tail == nil {
+      throw ValidationError("--tail-step is \(tailStep); write a multiple of 1/16, 0.0625 to 256")
+    }
     return RateSettings(
-      folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches)
+      folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches,
+      tail: tail)
   }
 }
 

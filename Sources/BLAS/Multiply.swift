@@ -30,3 +30,29 @@ public func multiply(
     CblasRowMajor, a.transpose, b.transpose, Int32(rows), Int32(columns), Int32(inner), 1,
     a.base, a.stride, b.base, b.stride, accumulate ? 1 : 0, c, Int32(columns))
 }
+
+/// C = A B with whole arrays, row-major and without padding.
+///
+/// - Parameters:
+///   - a: [rows, inner], or [inner, rows] when `transposingA`.
+///   - b: [inner, columns], or [columns, inner] when `transposingB`.
+///   - c: [rows, columns], overwritten; all three may be longer.
+public func multiply(
+  _ a: [Float], _ b: [Float], into c: inout [Float], rows: Int, columns: Int, inner: Int,
+  transposingA: Bool = false, transposingB: Bool = false
+) {
+  precondition(
+    a.count >= rows * inner && b.count >= inner * columns && c.count >= rows * columns,
+    "arrays of \(a.count), \(b.count), \(c.count) for [\(rows), \(inner)] x [\(inner), \(columns)]")
+  a.withUnsafeBufferPointer { a in
+    b.withUnsafeBufferPointer { b in
+      c.withUnsafeMutableBufferPointer { c in
+        guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else { return }
+        multiply(
+          MatrixView(a, stride: transposingA ? rows : inner, transposed: transposingA),
+          MatrixView(b, stride: transposingB ? inner : columns, transposed: transposingB),
+          into: c, rows: rows, columns: columns, inner: inner)
+      }
+    }
+  }
+}

@@ -9,6 +9,8 @@ struct BlockCodec {
   private let places: [PlanePlace]
   private let idGroups: [Range<Int>]
   private let gapGroups: [Range<Int>]
+  /// Groups of a subspace tail's axes.
+  private let axisGroups: [Range<Int>]
   private var ids: IDTransform
   private var tails: TailModel
   private var scratch: [UInt32] = []
@@ -20,6 +22,7 @@ struct BlockCodec {
     tails = TailModel(encoding, calibration.tails)
     idGroups = ColumnGroups.ranges(encoding.k)
     gapGroups = ColumnGroups.ranges(encoding.k - 1)
+    axisGroups = ColumnGroups.ranges(calibration.axes?.count ?? 0)
     func groups(_ plane: UInt8, _ count: Int) -> [PlanePlace] {
       (0..<count).map { PlanePlace(plane: plane, group: UInt8($0)) }
     }
@@ -27,6 +30,8 @@ struct BlockCodec {
       groups(PlaneID.ids, idGroups.count) + groups(PlaneID.gaps, gapGroups.count)
       + [PlaneID.largest, PlaneID.labelRanks, PlaneID.labelGaps].map { PlanePlace(plane: $0) }
       + (encoding.featureWidth == nil ? [] : [PlanePlace(plane: PlaneID.featureNorms)])
+      + groups(PlaneID.coefficients, axisGroups.count)
+      + (calibration.axes == nil ? [] : [PlanePlace(plane: PlaneID.offsets)])
       + encoding.tailTemperatures.indices.map { PlanePlace(plane: PlaneID.firstTail + UInt8($0)) }
   }
 
@@ -52,6 +57,12 @@ struct BlockCodec {
     if columns.hasFeatureNorms {
       writer.appendFromSmallest(
         PlaneID.featureNorms, columns.featureNorms.map { Int32(bitPattern: $0) })
+    }
+    if let tail = columns.tail {
+      for (index, axes) in axisGroups.enumerated() {
+        writer.append(PlaneID.coefficients, group: index, tail.folded(axes))
+      }
+      writer.appendFromSmallest(PlaneID.offsets, tail.offsets)
     }
     scratch.setCount(columns.temperatures * rows, filler: 0)
     tails.predict(columns) { index, row, prediction in
@@ -91,10 +102,14 @@ struct BlockCodec {
 
   /// Reads canonical bytes into columns, checking everything a reader relies on.
   ///
-  /// - Parameter labels: the labels of the block's samples, below C.
+  /// - Parameters:
+  ///   - labels: the labels of the block's samples, below C.
+  ///   - skippingTail: leave a subspace tail unread, for readers of the head alone; the columns' own is then
+  ///     arbitrary.
   /// - Throws: `Problem(.corrupt)` whose message continues "the block is damaged: ".
   mutating func decode(
-    _ bytes: RawSpan, as key: BlockKey, labels: [UInt32], into columns: inout RecordColumns
+    _ bytes: RawSpan, as key: BlockKey, labels: [UInt32], into columns: inout RecordColumns,
+    skippingTail: Bool = false
   ) throws -> BlockHeader {
     var reader = ByteReader(bytes)
     let header = try BlockHeader.read(
@@ -111,13 +126,13 @@ struct BlockCodec {
     try bytes.withUnsafeBytes { all in
       var planes = PlaneCursor(
         entries, UnsafeRawBufferPointer(rebasing: all[start...]))
-      try decodePlanes(&planes, into: &columns)
+      try decodePlanes(&planes, into: &columns, skippingTail)
     }
     return header
   }
 
   private mutating func decodePlanes(
-    _ planes: inout PlaneCursor, into columns: inout RecordColumns
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns, _ skippingTail: Bool
   ) throws {
     try decodeIDs(&planes, into: &columns)
     try decodeGaps(&planes, into: &columns)
@@ -130,6 +145,13 @@ struct BlockCodec {
       try demand(
         columns.featureNorms.allSatisfyFast { $0 == 0 || FeatureNorm.codes.contains($0) },
         "a feature norm")
+    }
+    if columns.tail != nil {
+      if skippingTail {
+        planes.skip(axisGroups.count + 1)
+      } else {
+        try decodeSubspace(&planes, into: &columns)
+      }
     }
     try decodeTails(&planes, into: &columns)
   }
@@ -234,6 +256,19 @@ struct BlockCodec {
     }
   }
 
+  private mutating func decodeSubspace(
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
+  ) throws {
+    let rows = columns.rows
+    for axes in axisGroups {
+      scratch.setCount(axes.count * rows, filler: 0)
+      try scratch.withUnsafeMutableBufferPointer { try planes.decodeNext(into: $0) }
+      let fine = scratch.withUnsafeBufferPointer { columns.tail?.unfold($0, axes) }
+      try demand(fine == true, "a coefficient")
+    }
+    try decodeFromSmallest(&planes, rows, Limits.signed) { columns.tail?.offsets[$0] = $1 }
+  }
+
   private mutating func decodeTails(
     _ planes: inout PlaneCursor, into columns: inout RecordColumns
   ) throws {
@@ -278,6 +313,11 @@ private struct PlaneCursor {
       UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]), into: values)
     offset += length
     entry += 1
+  }
+
+  mutating func skip(_ count: Int) {
+    for skipped in entries[entry..<entry + count] { offset += skipped.length }
+    entry += count
   }
 
   /// Integers that are stored as what they have more than the smallest, which is returned.

@@ -15,7 +15,7 @@ final class BlockDecoder: @unchecked Sendable {
   init(_ manifest: Manifest, _ calibration: Calibration) throws {
     encoding = manifest.encoding
     codec = BlockCodec(manifest, calibration)
-    columns = RecordColumns(manifest.encoding)
+    columns = RecordColumns(manifest.encoding, axes: calibration.axes?.count)
     decompressor = try ZstdDecompressor()
   }
 
@@ -24,22 +24,23 @@ final class BlockDecoder: @unchecked Sendable {
   /// - Throws: `Problem(.corrupt)` naming the block.
   @discardableResult
   func decode(
-    _ value: RawSpan, as key: BlockKey, labels: [UInt32]
+    _ value: RawSpan, as key: BlockKey, labels: [UInt32], skippingTail: Bool = false
   ) throws -> BlockHeader {
     do {
       try StoredBlock.unwrap(value, encoding, with: decompressor, into: &canonicalBytes)
       let canonical = canonicalBytes
-      return try codec.decode(canonical.span.bytes, as: key, labels: labels, into: &columns)
+      return try codec.decode(
+        canonical.span.bytes, as: key, labels: labels, into: &columns, skippingTail: skippingTail)
     } catch let problem as Problem {
       throw Problem(problem.kind, "\(key) is damaged: \(problem.message)")
     }
   }
 
-  /// Decodes a stored value into a batch of this cache's shape.
+  /// Decodes a stored value into a batch of this cache's shape, coefficients only if it has them.
   func decode(
     _ value: RawSpan, as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
   ) throws {
-    try decode(value, as: key, labels: labels)
+    try decode(value, as: key, labels: labels, skippingTail: batch.axes == nil)
     columns.write(to: &batch, encoding)
   }
 

@@ -34,12 +34,15 @@ public struct MeasuredBlock: Sendable {
   let classSums: [UInt32: ClassSum]
   /// First classes of each row, best first [rows, k or more]; empty unless for calibration.
   let firstClasses: [UInt32]
+  /// Some of the teacher's rows, to learn axes from [kept rows, C].
+  let keptRows: [Float]
 }
 
 /// How large one plane of a block, or of a cache, is.
 public struct PlaneSize: Equatable, Sendable {
   /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelGaps", "featureNorms",
-  /// "tail0" (at the first planned temperature), "tail1", ...
+  /// "coefficients" and "offsets" of a subspace tail, "tail0" (at the first planned temperature),
+  /// "tail1", ...
   public var name: String { PlaneID.name(id) }
   /// Bytes before compression.
   public internal(set) var canonicalBytes: Int
@@ -49,7 +52,7 @@ public struct PlaneSize: Equatable, Sendable {
 }
 
 /// Turns a block of teacher rows into stored bytes; the same rows give the same bytes on every
-/// machine.
+/// machine (those of a subspace tail: with the same OpenBLAS and core type).
 ///
 /// Keeps its working memory between blocks; use one encoder per thread.
 public final class BlockEncoder {
@@ -60,6 +63,8 @@ public final class BlockEncoder {
   private var selection: HeadSelection
   private var firstClasses: [UInt32] = []
   private var meter: RowMeter
+  /// Keeps full rows; nil without a subspace tail.
+  private var tailEncoder: SubspaceEncoder?
 
   /// An encoder for blocks of one cache.
   ///
@@ -68,9 +73,11 @@ public final class BlockEncoder {
   public init(manifest: Manifest, calibration: Calibration? = nil) throws {
     try manifest.validate()
     self.manifest = manifest
-    codec = BlockCodec(manifest, calibration ?? .plain(manifest.encoding))
+    let calibration = calibration ?? .plain(manifest.encoding)
+    codec = BlockCodec(manifest, calibration)
+    tailEncoder = calibration.axes.map { SubspaceEncoder($0, manifest.encoding) }
     compressor = try ZstdCompressor(level: manifest.encoding.zstdLevel)
-    columns = RecordColumns(manifest.encoding)
+    columns = RecordColumns(manifest.encoding, axes: calibration.axes?.count)
     selection = HeadSelection(k: manifest.encoding.k)
     meter = RowMeter(manifest.encoding)
   }
@@ -100,10 +107,14 @@ public final class BlockEncoder {
 
   /// The first half of `encode`: takes what a cache keeps from the rows, and measures it.
   ///
-  /// - Parameter forCalibration: keep what `Calibration.learn` needs too.
+  /// - Parameters:
+  ///   - forCalibration: keep what `Calibration.learn` needs too. A subspace tail has no axes then, so
+  ///     such a block cannot be packed; without one it can, by an encoder with the calibration.
+  ///   - keptRows: how many full rows to keep with it, spread over the block (`Calibration.keptRows`).
   public func measure(
     logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
-    viewDigest: Digest, features: Span<Float> = Span(), forCalibration: Bool = false
+    viewDigest: Digest, features: Span<Float> = Span(), forCalibration: Bool = false,
+    keptRows: Int = 0
   ) throws -> MeasuredBlock {
     let depth = forCalibration ? Calibration.depth(manifest.encoding) : manifest.encoding.k
     if selection.ids.count != depth { selection = HeadSelection(k: depth) }
@@ -129,12 +140,32 @@ public final class BlockEncoder {
         if forCalibration { firstClasses += selection.ids }
       }
     }
+    if !forCalibration {
+      logits.withUnsafeBufferPointer {
+        tailEncoder?.encode($0, into: &columns, measuring: &certificate)
+      }
+    }
     let sums = try encode(features: features, labels: labels, firstSample, view)
     let header = BlockHeader(
       key: key, firstSample: firstSample, rows: labels.count, viewDigest: viewDigest)
     return MeasuredBlock(
       header: header, columns: columns, certificate: certificate, classSums: sums,
-      firstClasses: firstClasses)
+      firstClasses: firstClasses, keptRows: evenRows(logits, keptRows, of: labels.count))
+  }
+
+  /// `count` rows, or all there are, at even distances.
+  private func evenRows(_ logits: Span<Float>, _ count: Int, of rows: Int) -> [Float] {
+    let classes = manifest.encoding.classes
+    let kept = min(count, rows)
+    var result: [Float] = []
+    result.reserveCapacity(kept * classes)
+    logits.withUnsafeBufferPointer { logits in
+      for index in 0..<kept {
+        let row = index * rows / kept
+        result += logits[row * classes..<(row + 1) * classes]
+      }
+    }
+    return result
   }
 
   /// Fills the column of norms; returns the features' sums by class.

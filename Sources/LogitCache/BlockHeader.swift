@@ -8,6 +8,9 @@ struct BlockHeader: Equatable {
   /// At most 25 groups of ids and as many of gaps, as 2^24 classes have.
   static let largestDirectory = entrySize * (2 * 25 + 4 + Limits.temperatures)
 
+  /// At most 13 groups of coefficients, as 4,096 axes have, and the offsets.
+  static let largestSubspaceDirectory = entrySize * (13 + 1)
+
   var key: BlockKey
   var firstSample: Int
   var rows: Int

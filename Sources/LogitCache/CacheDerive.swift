@@ -109,7 +109,7 @@ private final class BlockDeriver {
       (calibration, encoder) = (cache.calibration, nil)
     } else {
       let learned = try target.calibrationBlocks.map { try records.derive($0, of: cache, check) }
-      calibration = Calibration.learn(learned, target)
+      calibration = try Calibration.learn(learned, target)
       target.calibration = calibration.digest
       encoder = try BlockEncoder(manifest: target, calibration: calibration)
     }
@@ -133,7 +133,7 @@ extension RecordDerivation {
       let certificate = derive(check.decoder.columns, info.certificate)
       return MeasuredBlock(
         header: header, columns: columns, certificate: certificate, classSums: [:],
-        firstClasses: firstClasses)
+        firstClasses: firstClasses, keptRows: [])
     }
   }
 }

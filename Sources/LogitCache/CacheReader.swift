@@ -89,13 +89,17 @@ public final class CacheReader: Sendable {
     )
   }
 
+  /// The axes from which full rows are rebuilt; `nil` when the cache has no subspace tail.
+  public var axes: SubspaceAxes? { calibration.axes }
+
   /// A batch of this cache's shape with no rows.
-  public func makeBatch() -> TeacherBatch {
-    let encoding = manifest.encoding
-    return TeacherBatch(
-      classes: encoding.classes, k: encoding.k,
-      tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
-      featureNorms: encoding.featureWidth != nil)
+  ///
+  /// To read full rows: decode into a batch with coefficients, then
+  /// `axes.rebuild(batch, into: &rows, ordered:)`, with rows from `TeacherBatch.fullRows(of: batch)`.
+  /// - Parameter coefficients: whether it takes in the coefficients of a subspace tail, too; without
+  ///   them they are not even decoded. A cache without such a tail has none to take in.
+  public func makeBatch(coefficients: Bool = false) -> TeacherBatch {
+    TeacherBatch(manifest.encoding, axes: coefficients ? axes?.count : nil)
   }
 
   /// The mean of the teacher's features for each class, [C, D], over all stored records; zero for a
@@ -124,7 +128,7 @@ public final class CacheReader: Sendable {
   /// Decodes a block; the batch gets one row for every sample of the block, in order.
   ///
   /// Reuses the batch's and its own memory: nothing is allocated per record.
-  /// - Precondition: the batch came from `makeBatch()`, or has the same shape.
+  /// - Precondition: the batch came from `makeBatch`, or has the same shape.
   /// - Throws: `Problem(.corrupt)` naming the block when it is damaged; `.noInput` when it is not
   ///   stored.
   public func decode(view: Int, block: Int, into batch: inout TeacherBatch) throws {

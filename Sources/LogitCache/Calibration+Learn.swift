@@ -2,14 +2,29 @@ extension Calibration {
   /// Learns from measured calibration blocks.
   ///
   /// - Parameters:
-  ///   - blocks: blocks measured with lists of first classes (`BlockEncoder.measure`), at least one;
-  ///     for a cache that is the same however it is made, those of `calibrationBlocks`.
+  ///   - blocks: blocks measured for calibration (`BlockEncoder.measure`), at least one; for a subspace
+  ///     tail with full rows (`keptRows`), at least two in all. For a cache that is the same however it
+  ///     is made, those of `calibrationBlocks`.
   ///   - manifest: the cache's manifest; only its shape matters.
-  public static func learn(_ blocks: [MeasuredBlock], _ manifest: Manifest) -> Calibration {
+  /// - Throws: `Problem(.configuration)` when there are too few full rows to learn axes from.
+  public static func learn(_ blocks: [MeasuredBlock], _ manifest: Manifest) throws -> Calibration {
     let encoding = manifest.encoding
+    let axes = try encoding.subspaceTail.map { tail in
+      let rows = blocks.flatMap(\.keptRows)
+      return try SubspaceAxes(learning: rows.span, classes: encoding.classes, tail: tail)
+    }
     return Calibration(
       orders: OrderTable.learn(blocks, encoding, records: manifest.records),
-      tails: TailPredictor.learn(blocks.map(\.columns), encoding))
+      tails: TailPredictor.learn(blocks.map(\.columns), encoding), axes: axes)
+  }
+
+  /// How many full rows calibration block number `index` of `count` keeps, for axes to be learned from.
+  ///
+  /// At most 4,096 rows and 256 MiB in all; 0 without a subspace tail.
+  public static func keptRows(_ encoding: Encoding, block index: Int, of count: Int) -> Int {
+    if encoding.subspaceTail == nil { return 0 }
+    let all = min(4096, (1 << 26) / encoding.classes)
+    return (index + 1) * all / count - index * all / count
   }
 
   /// How many first classes of each calibration row tables are learned from, where as many are known.

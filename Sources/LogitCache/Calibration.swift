@@ -2,22 +2,26 @@ public import Basics
 
 /// What a cache learned before its first block, the same for all its blocks and shards: how to write small numbers.
 ///
-/// It decides bytes, never values: any calibration gives the same records. Stored in the cache; its digest is
-/// part of the manifest.
+/// It decides bytes, never values: any calibration gives the same records; only the axes of a subspace tail
+/// decide what full rows are rebuilt as. Stored in the cache; its digest is part of the manifest.
 public struct Calibration: Equatable, Sendable {
   let orders: OrderTable
   let tails: TailPredictor
+  /// The axes of a subspace tail; nil exactly when the encoding has none.
+  public let axes: SubspaceAxes?
 
-  init(orders: OrderTable, tails: TailPredictor) {
+  init(orders: OrderTable, tails: TailPredictor, axes: SubspaceAxes?) {
     self.orders = orders
     self.tails = tails
+    self.axes = axes
   }
 
   /// The calibration of a cache that learned nothing.
   public static func plain(_ encoding: Encoding) -> Calibration {
     Calibration(
       orders: .identity(classes: encoding.classes),
-      tails: .plain(temperatures: encoding.tailTemperatures.count))
+      tails: .plain(temperatures: encoding.tailTemperatures.count),
+      axes: encoding.subspaceTail.map { .none(classes: encoding.classes, width: $0.axisBytes) })
   }
 
   /// Digest of the stored form, which the manifest names.
@@ -26,11 +30,13 @@ public struct Calibration: Equatable, Sendable {
   /// One line for people: "lists of 64 classes for each of 1000 labels".
   public var summary: String {
     let lists = "lists of \(orders.length) classes for \(orders.keys.count)"
-    return switch orders.key {
-    case .none: orders.prefix.isEmpty ? "no order" : "one order of the classes"
-    case .label: "\(lists) labels"
-    case .first: "\(lists) first classes"
-    }
+    let order =
+      switch orders.key {
+      case .none: orders.prefix.isEmpty ? "no order" : "one order of the classes"
+      case .label: "\(lists) labels"
+      case .first: "\(lists) first classes"
+      }
+    return order + (axes.map { ", \($0.count) axes" } ?? "")
   }
 
   /// The stored form (docs/FORMAT.md, "Calibration").
@@ -48,7 +54,7 @@ public struct Calibration: Equatable, Sendable {
     for id in orders.prefix + orders.keys + orders.lists { bits.append(id, width: width) }
     writer.append(bits.finish())
     for coefficient in tails.coefficients.joined() { writer.append(coefficient) }
-    return writer.bytes
+    return writer.bytes + (axes?.bytes ?? [])
   }
 
   private static let magic: UInt32 = 0x4343_474C  // "LGCC" in file order
@@ -95,8 +101,9 @@ public struct Calibration: Equatable, Sendable {
     let width = Int(idWidth(classes))
     let packed = (count * width + 7) / 8
     let coefficients = (0..<Int(temperatures)).reduce(0) { $0 + TailPredictor.base + $1 }
+    let own = packed + 4 * coefficients
     try demand(
-      reader.remaining == packed + 4 * coefficients,
+      encoding.subspaceTail == nil ? reader.remaining == own : reader.remaining >= own,
       "it has \(bytes.count) bytes, not as many as it says")
     guard let bits = reader.next(count: packed) else { throw Problem(.corrupt, "it is cut off") }
     let ids = try BitReader.unpack(bits, count: count, width: width)
@@ -130,6 +137,11 @@ public struct Calibration: Equatable, Sendable {
       orders: OrderTable(
         classes: classes, key: key, prefix: parts.prefix, keys: parts.keys, length: lists,
         lists: parts.lists),
-      tails: TailPredictor(coefficients: tails))
+      tails: TailPredictor(coefficients: tails),
+      axes: try encoding.subspaceTail.map {
+        try SubspaceAxes(
+          bytes: span.extracting(droppingFirst: bytes.count - reader.remaining), classes: classes,
+          tail: $0)
+      })
   }
 }

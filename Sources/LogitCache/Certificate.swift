@@ -102,7 +102,9 @@ public struct ErrorStatistic: Equatable, Sendable {
 /// The measured error of stored records against the teacher's full rows.
 ///
 /// Distributions are compared as a reader rebuilds them: head probabilities from the quantised gaps,
-/// the tail's mass from the stored ratio, spread evenly over the C - k tail classes.
+/// the tail's mass from the stored ratio, spread evenly over the C - k tail classes. With a subspace
+/// tail, errors at temperatures above 1 and the missing energy are those of rebuilt full rows
+/// (`FullRowMeter`); at 1 and below, nearly all of the mass is in the head, which losses then read alone.
 public struct Certificate: Equatable, Sendable {
   /// The errors at one planned temperature T; p is the full row's softmax at T.
   public struct AtTemperature: Equatable, Sendable {
@@ -140,6 +142,14 @@ public struct Certificate: Equatable, Sendable {
   /// No records.
   public init(temperatures: [Temperature]) {
     atTemperature = temperatures.map { AtTemperature($0) }
+  }
+
+  /// Leaves what full rows are read for to be measured anew.
+  mutating func forgetFullRows() {
+    mseMissingEnergy = ErrorStatistic()
+    for index in atTemperature.indices where atTemperature[index].temperature.wantsFullRows {
+      atTemperature[index] = AtTemperature(atTemperature[index].temperature)
+    }
   }
 
   /// The number of records measured.

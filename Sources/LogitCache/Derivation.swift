@@ -35,6 +35,12 @@ public struct Derivation: Sendable {
     target.encoding.k = min(target.encoding.k, target.encoding.classes)
     try setSize(&target)
     if dropsFeatures { target.encoding.featureWidth = nil }
+    guard source.encoding.subspaceTail == nil || target.encoding == source.encoding else {
+      throw Problem(
+        .usage,
+        "the cache keeps full rows, and its certificate says what those lose, not what a smaller "
+          + "record would: of such a cache only fewer --views can be kept")
+    }
     guard target.encoding.featureWidth == nil || target.views == source.views else {
       throw Problem(
         .usage,

@@ -43,6 +43,10 @@ public struct Temperature: Hashable, Sendable, Codable, ExpressibleByIntegerLite
   /// The value, no unit.
   public var value: Double { Double(numerator) / Double(denominator) }
 
+  /// Whether losses at this temperature read full rows where a cache can rebuild them
+  /// (`LossTerm.usesFullRows`): above 1.
+  package var wantsFullRows: Bool { numerator > denominator }
+
   /// "2" or "3/2".
   public var description: String {
     denominator == 1 ? "\(numerator)" : "\(numerator)/\(denominator)"
@@ -86,6 +90,8 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var temperatures: [Temperature]
   /// D, the width of the teacher's features whose norms and class means are kept; absent when none are.
   public var featureWidth: Int?
+  /// How full rows are kept beside the head; absent when they are not.
+  public var subspaceTail: SubspaceTail?
   /// Records of a block; the last block of a view may hold fewer.
   public var blockRows: Int
   /// The block codec; 1 is the only one.
@@ -96,18 +102,24 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var zstdLevel: Int
 
   /// The defaults for `k` of `classes` classes.
+  ///
+  /// A subspace tail loses so little that the head's rounding would be most of it: steps are finer then,
+  /// 1/64 for gaps and 1/256 for ratios instead of 1/32 and 1/64, for two bytes a record.
   public init(
-    classes: Int, k: Int, stepsPerNat: Int = 32, largestStepsPerNat: Int = 32,
-    tailStepsPerNat: Int = 64, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil,
-    blockRows: Int? = nil, zstdLevel: Int = 1
+    classes: Int, k: Int, stepsPerNat: Int? = nil, largestStepsPerNat: Int? = nil,
+    tailStepsPerNat: Int? = nil, temperatures: [Temperature] = [1, 2, 4],
+    featureWidth: Int? = nil,
+    subspaceTail: SubspaceTail? = nil, blockRows: Int? = nil, zstdLevel: Int = 1
   ) {
     self.classes = classes
     self.k = k
-    self.stepsPerNat = stepsPerNat
-    self.largestStepsPerNat = largestStepsPerNat
-    self.tailStepsPerNat = tailStepsPerNat
+    let isFine = subspaceTail != nil
+    self.stepsPerNat = stepsPerNat ?? (isFine ? 64 : 32)
+    self.largestStepsPerNat = largestStepsPerNat ?? self.stepsPerNat
+    self.tailStepsPerNat = tailStepsPerNat ?? (isFine ? 256 : 64)
     self.temperatures = temperatures
     self.featureWidth = featureWidth
+    self.subspaceTail = subspaceTail
     self.blockRows = blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k)
     codec = 1
     self.zstdLevel = zstdLevel
@@ -145,6 +157,7 @@ public struct Encoding: Codable, Hashable, Sendable {
     }
     let widest = min(Limits.featureWidth, max(1, Limits.classMeans / classes))
     try demand(featureWidth ?? 1, in: 1...widest, "featureWidth")
+    if let subspaceTail { try validate(subspaceTail) }
     try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
     try demand(codec, in: 1...1, "codec")
     try demand(zstdLevel, in: 1...19, "zstdLevel")
@@ -154,6 +167,18 @@ public struct Encoding: Codable, Hashable, Sendable {
         "\(blockRows) rows of k = \(k) can take \(largestBlock) bytes a block; "
           + "at most \(Limits.blockBytes) are allowed: choose a smaller blockRows")
     }
+  }
+
+  private func validate(_ tail: SubspaceTail) throws {
+    guard k < classes else {
+      throw Problem(
+        .configuration,
+        "encoding: a subspace tail keeps the classes that k leaves out, and k = \(k) is all of them: "
+          + "choose a smaller k, or no subspace tail")
+    }
+    try demand(tail.stepSixteenths, in: SubspaceTail.steps, "subspaceTail.stepSixteenths")
+    try demand(tail.maximumAxes, in: 1...Limits.axes, "subspaceTail.maximumAxes")
+    try demand(tail.axisBytes, in: 1...2, "subspaceTail.axisBytes")
   }
 
   private func demand(_ value: Int, in range: ClosedRange<Int>, _ name: String) throws {
@@ -168,8 +193,13 @@ public struct Encoding: Codable, Hashable, Sendable {
   var largestBlock: Int {
     // Half a byte of code, a bucket and at most 29 bits more.
     let integer = 6
-    let row = (2 * k + 3 + (featureWidth == nil ? 0 : 1) + tailTemperatures.count) * integer
-    return BlockHeader.size + BlockHeader.largestDirectory + blockRows * row + 256
+    var integers = 2 * k + 3 + (featureWidth == nil ? 0 : 1) + tailTemperatures.count
+    var directory = BlockHeader.largestDirectory
+    if let subspaceTail {
+      integers += min(subspaceTail.maximumAxes, classes) + 1
+      directory += BlockHeader.largestSubspaceDirectory
+    }
+    return BlockHeader.size + directory + blockRows * integers * integer + 256
   }
 }
 
@@ -180,6 +210,8 @@ enum Limits {
   static let temperatures = 8
   static let blockRows = 1 << 16
   static let blockBytes = 1 << 30
+  /// Of a subspace tail.
+  static let axes = 4096
   /// Of a logit, in nats.
   ///
   /// Keeps every stored integer below 2^30 in magnitude.

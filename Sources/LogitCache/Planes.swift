@@ -36,9 +36,9 @@ struct PlanePlace: Equatable {
 }
 
 /// Columns that share statistics and so a group: 1, 1, 2, 4, 8, ...
-enum ColumnGroups {
+package enum ColumnGroups {
   /// The groups of `count` columns; the last may be short.
-  static func ranges(_ count: Int) -> [Range<Int>] {
+  package static func ranges(_ count: Int) -> [Range<Int>] {
     var ranges: [Range<Int>] = []
     var start = 0
     while start < count {

@@ -1,5 +1,17 @@
 import Losses
 
+extension TeacherBatch {
+  /// A batch of an encoding's shape with no rows.
+  ///
+  /// - Parameter axes: how many axes its coefficients are on; nil to have none.
+  init(_ encoding: Encoding, axes: Int?) {
+    self.init(
+      classes: encoding.classes, k: encoding.k,
+      tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
+      featureNorms: encoding.featureWidth != nil, axes: axes)
+  }
+}
+
 /// The records of a block as integers, one column per field: exactly what a block stores.
 ///
 /// Columns of ranks are rank-major: rank j of row r is at `j * rows + r`.
@@ -26,12 +38,16 @@ struct RecordColumns: Equatable {
   var tails: [Int32] = []
   /// Codes of the feature norms [rows]; empty unless kept.
   var featureNorms: [UInt32] = []
+  /// The subspace tail; nil without one.
+  var tail: SubspaceColumns?
 
-  init(_ encoding: Encoding) {
+  /// - Parameter axes: how many axes a subspace tail has; nil without one.
+  init(_ encoding: Encoding, axes: Int? = nil) {
     classes = encoding.classes
     k = encoding.k
     temperatures = encoding.tailTemperatures.count
     hasFeatureNorms = encoding.featureWidth != nil
+    tail = axes.map { SubspaceColumns(axes: $0) }
   }
 
   /// Makes room for `count` rows; their content is arbitrary until overwritten.
@@ -46,6 +62,7 @@ struct RecordColumns: Equatable {
     labelLevels = labels
     tails = Array(repeating: 0, count: temperatures * count)
     featureNorms = Array(repeating: 0, count: hasFeatureNorms ? count : 0)
+    tail?.resize(to: count)
   }
 
   /// Gives every label that its record's head names the head's rank and gap, and the others rank k.
@@ -70,7 +87,8 @@ struct RecordColumns: Equatable {
 
   /// Writes the records as floating-point values, row-major.
   ///
-  /// - Precondition: the batch has this shape: same classes, k and tail temperatures.
+  /// - Precondition: the batch has this shape: same classes, k and tail temperatures, and as many axes
+  ///   or none.
   func write(to batch: inout TeacherBatch, _ encoding: Encoding) {
     precondition(
       batch.classes == classes && batch.k == k && batch.tailTemperatures.count == temperatures
@@ -90,6 +108,9 @@ struct RecordColumns: Equatable {
       transpose(featureNorms, columns: 1, into: &batch.featureNorms) { FeatureNorm.value(of: $0) }
     }
     transpose(labelLevels, columns: 1, into: &batch.labelGaps) { Float($0) * step }
+    if batch.axes != nil, let tail, let settings = encoding.subspaceTail {
+      tail.write(to: &batch, step: settings.step, gapStep: step)
+    }
   }
 
   /// Turns columns into rows, a tile of rows after the other.

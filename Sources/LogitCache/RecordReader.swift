@@ -17,6 +17,7 @@ public struct RecordReader {
 
   private let manifest: Manifest
   private let capacity: Int
+  private let coefficients: Bool
   private var held: [HeldBlock] = []
   /// The records of each held block.
   private var records: [TeacherBatch] = []
@@ -31,18 +32,20 @@ public struct RecordReader {
 
   /// A reader that keeps up to `blocks` decoded blocks, at least one.
   ///
-  /// A decoded record takes 8 bytes for each of its k classes and about 30 more.
-  public init(_ cache: CacheReader, blocks: Int = 16) {
+  /// A decoded record takes 8 bytes for each of its k classes and about 30 more; with coefficients of a
+  /// subspace tail 4 bytes for each axis, too.
+  public init(_ cache: CacheReader, blocks: Int = 16, coefficients: Bool = false) {
     precondition(blocks >= 1, "a reader keeps at least one block, not \(blocks)")
     self.cache = cache
     manifest = cache.manifest
     capacity = blocks
+    self.coefficients = coefficients
   }
 
   /// Copies a record into row `row` of a batch.
   ///
-  /// - Precondition: the batch came from the cache's `makeBatch()`, or has the same shape, and has
-  ///   that row.
+  /// - Precondition: the batch came from the cache's `makeBatch`, with coefficients if this reader has
+  ///   them, or has the same shape, and has that row.
   /// - Throws: `Problem(.usage)` when the cache has no such sample or view; `.corrupt` naming the
   ///   block when it is damaged; `.noInput` when it is not stored.
   public mutating func read(
@@ -76,7 +79,7 @@ public struct RecordReader {
   private mutating func vacancy() -> Int {
     if held.count < capacity {
       held.append(HeldBlock(key: nil, lastUse: 0))
-      records.append(cache.makeBatch())
+      records.append(cache.makeBatch(coefficients: coefficients))
       return held.count - 1
     }
     return held.indices.min { held[$0].lastUse < held[$1].lastUse } ?? 0

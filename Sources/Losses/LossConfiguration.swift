@@ -31,6 +31,8 @@ public struct LossConfiguration: Hashable, Sendable {
       teacher: !teaching.isEmpty,
       tailTemperatures: Set(teaching.compactMap(\.temperature)).filter(\.isFinite).sorted(),
       fullRowTerms: terms.filter(\.wantsFullRows),
+      usesFullRows: terms.contains(where: \.usesFullRows),
+      order: terms.contains(where: \.readsOrder),
       features: terms.contains(where: \.comparesFeatures))
   }
 }
@@ -45,6 +47,10 @@ public struct LossRequirements: Hashable, Sendable {
   public var tailTemperatures: [Float]
   /// The terms that are only approximate when k < C, whatever the tail; empty is good.
   public var fullRowTerms: [LossTerm]
+  /// Whether full rows should be rebuilt where a cache can do it: one matrix product for each batch.
+  public var usesFullRows: Bool
+  /// Whether a term reads classes in the teacher's order, so that full rows must be sorted.
+  public var order: Bool
   /// Whether class means, teacher feature norms and the student's features are needed.
   public var features: Bool
 }

@@ -70,6 +70,7 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
   /// The largest k of a teacher batch.
   public let k: Int
   private let needsTeacher: Bool
+  private let needsOrder: Bool
   private let workspace: Workspace
   private let distWorkspace: DISTWorkspace
   private let logFactorials: LogFactorials
@@ -90,6 +91,7 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
     self.maximumBatch = maximumBatch
     self.k = k
     needsTeacher = configuration.requirements.teacher
+    needsOrder = configuration.requirements.order
     workspace = Workspace(classes: classes, maximumBatch: maximumBatch, k: k)
     let usesDIST = configuration.terms.contains { if case .dist = $0 { true } else { false } }
     distWorkspace = DISTWorkspace(
@@ -229,6 +231,8 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
       teacher batch of \(teacher.count) records, \(teacher.classes) classes, k = \(teacher.k); \
       the step has \(labels.count) rows, \(classes) classes, and the evaluator k <= \(k)
       """)
+    precondition(
+      teacher.isOrdered || !needsOrder, "\(configuration) reads the order of rows taken without it")
     for row in 0..<labels.count where labels[row] != teacher.labels[row] {
       throw .labelMismatch(
         row: row, label: Int(labels[row]), teacherLabel: Int(teacher.labels[row]))

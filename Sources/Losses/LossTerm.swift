@@ -116,4 +116,20 @@ public enum LossTerm: Hashable, Sendable {
     case .crossEntropy, .pld, .dkd, .normDirection, .classMeanCosine: false
     }
   }
+
+  /// Whether the term reads full rows where a cache can rebuild them.
+  ///
+  /// All do that compare logits at a temperature above 1, and those that want full rows. At 1 and below,
+  /// nearly all of the teacher's mass is in the head.
+  public var usesFullRows: Bool {
+    wantsFullRows || (comparesLogits && (temperature ?? 1) > 1)
+  }
+
+  /// Whether the term needs the classes of a full row in the teacher's order.
+  var readsOrder: Bool {
+    switch self {
+    case .pld, .dkd: true
+    case .crossEntropy, .kd, .mse, .dist, .normDirection, .classMeanCosine: false
+    }
+  }
 }

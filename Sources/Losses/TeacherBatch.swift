@@ -38,6 +38,20 @@ public struct TeacherBatch: Sendable {
   public let hasFeatureNorms: Bool
   /// The norm of the teacher's feature [B], >= 0; empty unless kept.
   public var featureNorms: [Float]
+  /// The number of axes of a subspace tail, from which full rows can be rebuilt; nil without one.
+  ///
+  /// Losses never look at coefficients: they read the k = C batch made of them (`takeRows`).
+  public let axes: Int?
+  /// Coefficients of every record on its cache's axes [B, axes], in nats.
+  public var coefficients: [Float]
+  /// The gap of a rebuilt row's level to the largest logit [B]; empty without a tail.
+  public var rowOffsets: [Float]
+  /// Whether classes are in descending teacher order.
+  ///
+  /// False only for full rows taken in without it: the classes behind the head then ascend.
+  public internal(set) var isOrdered = true
+  /// What full rows keep of the records they were made of; nil for every other batch.
+  public internal(set) var anchor: TailAnchor?
 
   /// Makes a batch of `count` zeroed rows.
   ///
@@ -45,7 +59,7 @@ public struct TeacherBatch: Sendable {
   ///   positive, finite and ascending.
   public init(
     classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false,
-    featureNorms: Bool = false
+    featureNorms: Bool = false, axes: Int? = nil
   ) {
     precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
     precondition(
@@ -69,6 +83,9 @@ public struct TeacherBatch: Sendable {
     self.meanTailGaps = []
     hasFeatureNorms = featureNorms
     self.featureNorms = []
+    self.axes = axes
+    coefficients = []
+    rowOffsets = []
     resize(to: count)
   }
 
@@ -90,6 +107,8 @@ public struct TeacherBatch: Sendable {
     fit(&logTailRatios, newCount * tailTemperatures.count, 0)
     fit(&meanTailGaps, hasMeanTailGaps ? newCount : 0, 0)
     fit(&featureNorms, hasFeatureNorms ? newCount : 0, 0)
+    fit(&coefficients, newCount * (axes ?? 0), 0)
+    fit(&rowOffsets, axes == nil ? 0 : newCount, 0)
     count = newCount
   }
 
@@ -97,7 +116,8 @@ public struct TeacherBatch: Sendable {
   package var byteCount: Int {
     let head = classIDs.count + gaps.count + logTailRatios.count
     let rows = largestLogits.count + labels.count + labelGaps.count + labelRanks.count
-    return 4 * (head + rows + meanTailGaps.count + featureNorms.count)
+    let optional = meanTailGaps.count + featureNorms.count + rowOffsets.count + coefficients.count
+    return 4 * (head + rows + optional)
   }
 
   /// Copies row `source` of another batch of the same shape into row `row`.
@@ -114,6 +134,10 @@ public struct TeacherBatch: Sendable {
     copy(other.logTailRatios, source, to: &logTailRatios, row, width: tailTemperatures.count)
     if hasMeanTailGaps { copy(other.meanTailGaps, source, to: &meanTailGaps, row, width: 1) }
     if hasFeatureNorms { copy(other.featureNorms, source, to: &featureNorms, row, width: 1) }
+    if let axes {
+      copy(other.rowOffsets, source, to: &rowOffsets, row, width: 1)
+      copy(other.coefficients, source, to: &coefficients, row, width: axes)
+    }
   }
 }
 

@@ -10,7 +10,10 @@ struct TrainingBatch {
   var labels: [Int32] = []
   /// Labels of mixup and CutMix partners; empty when the recipe mixes nothing.
   var partnerLabels: [Int32] = []
+  /// What losses read: records, or full rows rebuilt from them.
   var teacher: TeacherBatch?
+  /// The records that full rows are rebuilt from; `nil` when losses read the records themselves.
+  fileprivate var coefficients: TeacherBatch?
   fileprivate var samples: [Int] = []
 
   /// How many samples it holds.
@@ -25,12 +28,37 @@ struct BatchSource {
   let cache: CacheReader?
   /// Whether teacher records are wanted, not only the cache's views.
   let needsTeacher: Bool
+  /// Whether losses read full rows, which `cache` can rebuild, and in the teacher's order.
+  let fullRows: FullRows
   let batchSize: Int
   let seed: UInt64
   /// How much memory decoded records may take that are kept for later epochs.
   let decodedBytes: Int
   /// What the certificate had against the loss and was accepted.
   var acceptedErrors: [UncoveredLoss] = []
+
+  /// How losses read full rows.
+  enum FullRows {
+    /// Not at all.
+    case none
+    /// In any order; in the teacher's.
+    case unordered, ordered
+
+    /// Full rows where losses use them and the cache can rebuild them.
+    init(_ needs: LossRequirements, _ cache: CacheReader) {
+      guard needs.usesFullRows && cache.axes != nil else {
+        self = .none
+        return
+      }
+      self = needs.order ? .ordered : .unordered
+    }
+  }
+
+  /// The k of the batches that losses read; 0 without a teacher.
+  var headClasses: Int {
+    guard needsTeacher, let encoding = cache?.manifest.encoding else { return 0 }
+    return fullRows == .none ? encoding.k : encoding.classes
+  }
 
   var stepsPerEpoch: Int { (dataSet.count + batchSize - 1) / batchSize }
   private var blockRows: Int { cache?.manifest.encoding.blockRows ?? 2048 }
@@ -44,14 +72,17 @@ struct BatchSource {
   func batches(ofEpochs epochs: Range<Int>) -> Prefetcher<TrainingBatch> {
     let cursor = EpochCursor(
       epochs: epochs, samples: dataSet.count, blockRows: blockRows, seed: seed,
-      blocks: needsTeacher ? cache.map { DecodedBlocks($0, keepingBytes: decodedBytes) } : nil,
+      blocks: needsTeacher
+        ? cache.map {
+          DecodedBlocks($0, coefficients: fullRows != .none, keepingBytes: decodedBytes)
+        } : nil,
       view: view(ofEpoch:))
     return Prefetcher(
       depth: 2, elements: epochs.count * stepsPerEpoch, fresh: { emptyBatch() },
       fill: { index, batch in
         let (epoch, step) = index.quotientAndRemainder(dividingBy: stepsPerEpoch)
         let count = min(batchSize, dataSet.count - step * batchSize)
-        try cursor.take(count, samples: &batch.samples, records: &batch.teacher)
+        try takeRecords(count, from: cursor, into: &batch)
         augmenter.render(
           samples: batch.samples[...], view: view(ofEpoch: epochs.lowerBound + epoch),
           into: &batch.views)
@@ -60,9 +91,30 @@ struct BatchSource {
   }
 
   private func emptyBatch() -> TrainingBatch {
-    TrainingBatch(
-      views: ViewBatch(shape: dataSet.shape),
-      teacher: needsTeacher ? cache?.makeBatch() : nil)
+    var batch = TrainingBatch(views: ViewBatch(shape: dataSet.shape))
+    guard needsTeacher, let cache else { return batch }
+    let records = cache.makeBatch(coefficients: fullRows != .none)
+    if fullRows == .none {
+      batch.teacher = records
+    } else {
+      batch.teacher = .fullRows(of: records)
+      batch.coefficients = records
+    }
+    return batch
+  }
+
+  /// Goes on by `count` samples; rebuilds their full rows on this thread, beside the student's work.
+  private func takeRecords(
+    _ count: Int, from cursor: EpochCursor, into batch: inout TrainingBatch
+  ) throws {
+    if fullRows == .none {
+      return try cursor.take(count, samples: &batch.samples, records: &batch.teacher)
+    }
+    try cursor.take(count, samples: &batch.samples, records: &batch.coefficients)
+    guard let axes = cache?.axes, let records = batch.coefficients, var rows = batch.teacher.take()
+    else { return }
+    axes.rebuild(records, into: &rows, ordered: fullRows == .ordered)
+    batch.teacher = rows
   }
 
   private func fillLabels(of batch: inout TrainingBatch) {

@@ -24,9 +24,6 @@ final class BlockCrew: Sendable {
   let calibrated = Awaited<CalibratedJob>()
   private let threads: Int
 
-  /// Takes the teacher over a block; `true` keeps what learning needs.
-  typealias Measure = (BlockKey, Bool) throws -> MeasuredBlock
-
   init(learning: [BlockKey], writing: [BlockKey], threads: Int) {
     self.learning = learning
     self.writing = writing
@@ -36,7 +33,7 @@ final class BlockCrew: Sendable {
   }
 
   /// Starts the threads; each makes a worker of its own.
-  func start(_ makeWorker: @escaping @Sendable () throws -> Measure) {
+  func start(_ makeWorker: @escaping @Sendable () throws -> BlockWorker) {
     for _ in 0..<threads {
       let thread = Thread { self.work(makeWorker) }
       thread.stackSize = 8 << 20
@@ -51,24 +48,22 @@ final class BlockCrew: Sendable {
     calibrated.cancel()
   }
 
-  private func work(_ makeWorker: () throws -> Measure) {
+  private func work(_ makeWorker: () throws -> BlockWorker) {
     var place = 0
     do {
-      let measure = try makeWorker()
+      var worker = try makeWorker()
       while let index = measured.claim() {
         place = index
-        measured.deliver(try measure(learning[index], true), at: index)
+        let block = try worker.measure(learning[index], learning: (index, learning.count))
+        measured.deliver(block, at: index)
       }
       place = learning.count
-      var encoder: BlockEncoder?
       while let index = encoded.claim() {
         place = learning.count + index
-        let block = try measure(writing[index], false)
-        if encoder == nil {
-          guard let job = calibrated.wait() else { return }
-          encoder = try BlockEncoder(manifest: job.manifest, calibration: job.calibration)
-        }
-        encoded.deliver(try encoder!.pack(block), at: index)
+        if !worker.measuresEarly, try !calibrate(&worker) { return }
+        let block = try worker.measure(writing[index])
+        if try !calibrate(&worker) { return }
+        encoded.deliver(try worker.pack(block), at: index)
       }
     } catch {
       if place < learning.count {
@@ -77,6 +72,14 @@ final class BlockCrew: Sendable {
         encoded.fail(error, at: place - learning.count)
       }
     }
+  }
+
+  /// Waits for what the cache learns; `false` when it never will.
+  private func calibrate(_ worker: inout BlockWorker) throws -> Bool {
+    if worker.isCalibrated { return true }
+    guard let job = calibrated.wait() else { return false }
+    try worker.calibrate(job)
+    return true
   }
 }
 

@@ -10,25 +10,29 @@ package struct DecodedBlocks {
   package private(set) var decoded = 0
 
   private let cache: CacheReader
+  private let coefficients: Bool
   private let budget: Int
   private var keptBytes = 0
   private var kept: [BlockKey: TeacherBatch] = [:]
   /// Memory of blocks that were used and not kept.
   private var spares: [TeacherBatch] = []
 
-  /// - Parameter keepingBytes: how much memory kept blocks may take.
-  package init(_ cache: CacheReader, keepingBytes: Int) {
+  /// - Parameters:
+  ///   - coefficients: whether those of a subspace tail are wanted.
+  ///   - keepingBytes: how much memory kept blocks may take.
+  package init(_ cache: CacheReader, coefficients: Bool = false, keepingBytes: Int) {
     self.cache = cache
+    self.coefficients = coefficients
     budget = keepingBytes
   }
 
   /// A batch of the cache's shape with no rows.
-  package func makeBatch() -> TeacherBatch { cache.makeBatch() }
+  package func makeBatch() -> TeacherBatch { cache.makeBatch(coefficients: coefficients) }
 
   /// The records of a block; give them back with `recycle` after use.
   package mutating func records(of key: BlockKey) throws -> TeacherBatch {
     if let records = kept[key] { return records }
-    var records = spares.popLast() ?? cache.makeBatch()
+    var records = spares.popLast() ?? makeBatch()
     try cache.decode(view: key.view, block: key.block, into: &records)
     decoded += 1
     if keptBytes + records.byteCount <= budget {

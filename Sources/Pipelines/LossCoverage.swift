@@ -60,6 +60,7 @@ func demandCoverage(
   guard !found.isEmpty, !options.acceptsError else { return found }
   let hasTail = encoding.k < encoding.classes
   let kept = hasTail ? "k = \(encoding.k) of" : "all of"
+  let tail = encoding.subspaceTail == nil ? " or --tail subspace, " : " or a smaller --tail-step, "
   let planned = encoding.temperatures.map(\.description).joined(separator: ", ")
   throw Problem(
     .corrupt,
@@ -67,6 +68,6 @@ func demandCoverage(
       + found.map { "  \($0)\n" }.joined()
       + (found.contains { $0.mean == nil } ? "Errors were measured at T = \(planned). " : "")
       + "Train with another loss, "
-      + (hasTail ? "precompute with a larger --k ('logitcache plan' says which), " : "")
+      + (hasTail ? "precompute with a larger --k ('logitcache plan' says which)" + tail : "")
       + "or go on with --accept-error.")
 }

@@ -227,7 +227,7 @@ extension PlannedChoice {
     _ groups: [MeasuredGroup.Choice], learning: Int, teacherSeconds: Double, threads: Int
   ) throws -> (report: PlanReport.Row, certificate: Certificate) {
     let clock = ContinuousClock()
-    let calibration = Calibration.learn(learningBlocks(groups[..<learning]), manifest)
+    let calibration = try Calibration.learn(learningBlocks(groups[..<learning]), manifest)
     var learned = manifest
     learned.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: learned, calibration: calibration)

@@ -20,10 +20,12 @@ public struct PrecomputeJob: Sendable {
   public var views: Int
   /// The seed of the views.
   public var seed: UInt64
-  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20.
+  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20, or 10 with full rows.
   public var k: Int?
   /// Keep the norm of the teacher's features and their class means.
   public var features: Bool
+  /// Keep full rows beside the head; `nil` not to.
+  public var tail: SubspaceTail?
   /// The cache's folder.
   public var cache: String
   /// Blocks worked on at once.
@@ -38,8 +40,8 @@ public struct PrecomputeJob: Sendable {
   /// All settings.
   public init(
     data: String, teacher: String, onnxRuntime: String? = nil, recipe: String?, views: Int,
-    seed: UInt64, k: Int?, features: Bool = false, cache: String, threads: Int,
-    commitSeconds: Double, shard: Shard? = nil, calibration: String? = nil
+    seed: UInt64, k: Int?, features: Bool = false, tail: SubspaceTail? = nil, cache: String,
+    threads: Int, commitSeconds: Double, shard: Shard? = nil, calibration: String? = nil
   ) {
     self.data = data
     self.teacher = teacher
@@ -49,6 +51,7 @@ public struct PrecomputeJob: Sendable {
     self.seed = seed
     self.k = k
     self.features = features
+    self.tail = tail
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds
@@ -89,7 +92,8 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   defer { crew.cancel() }
   let records = work.manifest.records(in: BlockRuns(owned))
   if !crew.writing.isEmpty { try writeBlocks(crew, of: records, work, writer, job) }
-  let made = crew.writing + crew.learning.filter { owned.contains(work.manifest.position(of: $0)) }
+  let learned = work.measuresAgain ? [] : crew.learning
+  let made = crew.writing + learned.filter { owned.contains(work.manifest.position(of: $0)) }
   return PrecomputeResult(
     cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
     blocks: owned.count, records: records,
@@ -138,7 +142,8 @@ private func knownCalibration(_ work: BlockWork, _ job: PrecomputeJob) throws ->
 /// Learns from the calibration blocks of the whole job, so that all shards learn the same, each by itself.
 ///
 /// Workers do not wait for it: they go on to the teacher's work on the next blocks.
-/// - Returns: those blocks, measured but not yet written.
+/// - Returns: those blocks, measured but not yet written; none when they must be made again, because
+///   coefficients need the axes that were learned from them.
 private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [MeasuredBlock] {
   let keys = crew.learning
   var progress = ProgressLine("calibrate", unit: "blocks", total: keys.count, done: 0)
@@ -151,8 +156,8 @@ private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [Me
     measured.append(try crew.measured.next())
     progress.update(done: measured.count)
   }
-  work.learned(Calibration.learn(measured, work.manifest))
-  return measured
+  work.learned(try Calibration.learn(measured, work.manifest))
+  return work.measuresAgain ? [] : measured
 }
 
 /// Writes finished blocks in key order and commits every few seconds, while the crew makes the next.
@@ -192,112 +197,4 @@ private func writeBlocks(
   try commit()
   progress.finish(done: done)
   if done < total { throw Interruption.problem(after: "\(done) of \(total) records") }
-}
-
-/// Everything needed to make any block of a cache.
-struct BlockWork: Sendable {
-  private(set) var manifest: Manifest
-  private(set) var calibration: Calibration
-  let teacher: any Teacher
-  let augmenter: Augmenter
-
-  init(_ job: PrecomputeJob) throws {
-    let dataSet = try openDataSet(job.data)
-    let recipe = try job.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
-    teacher = try openTeacher(
-      configuration: job.teacher, for: dataSet, onnxRuntime: job.onnxRuntime)
-    let classes = dataSet.classNames.count
-    guard teacher.classes == classes else {
-      throw Problem(
-        .corrupt,
-        "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
-      )
-    }
-    let k = job.k ?? (classes <= 64 ? classes : 20)
-    guard (1...classes).contains(k) else {
-      throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
-    }
-    guard !job.features || teacher.featureWidth > 0 else {
-      throw Problem(
-        .configuration, "teacher \(job.teacher) has no features of its own: leave out --features")
-    }
-    augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: job.seed)
-    manifest = Manifest(
-      dataSet: DataSetIdentity(
-        name: dataSet.name, fingerprint: dataSet.fingerprint, labels: dataSet.labels,
-        classNames: dataSet.classNames),
-      recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
-      views: job.views, teacher: teacher.identity,
-      encoding: Encoding(
-        classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil))
-    calibration = .plain(manifest.encoding)
-    try manifest.validate()
-  }
-
-  /// The label of every sample.
-  var labels: [Int32] { augmenter.dataSet.labels }
-
-  mutating func learned(_ calibration: Calibration) {
-    self.calibration = calibration
-    manifest.calibration = calibration.digest
-  }
-
-  /// What workers need to know once the cache has learned.
-  var calibrated: CalibratedJob { CalibratedJob(manifest: manifest, calibration: calibration) }
-
-  func openWriter(_ job: PrecomputeJob) throws -> CacheWriter {
-    let writer = try CacheWriter(
-      path: job.cache, manifest: manifest, labels: labels, calibration: calibration)
-    try writer.note(job.shard)
-    return writer
-  }
-
-  /// The crew of a cache that is begun.
-  fileprivate func newCrew(_ owned: Range<Int>, threads: Int) -> BlockCrew {
-    let learning = manifest.calibrationBlocks
-    let isLearning = Set(learning)
-    let writing = owned.lazy.map { manifest.blockKey(at: $0) }.filter { !isLearning.contains($0) }
-    return BlockCrew(learning: learning, writing: Array(writing), threads: threads)
-  }
-
-  /// Starts the crew's threads, each with a teacher session of its own.
-  fileprivate func start(_ crew: BlockCrew) {
-    crew.start {
-      var worker = try BlockWorker(self)
-      return { key, forCalibration in try worker.measure(key, forCalibration: forCalibration) }
-    }
-  }
-}
-
-/// One thread's teacher session, rows and encoder.
-private struct BlockWorker {
-  private let manifest: Manifest
-  private let labels: [Int32]
-  private let encoder: BlockEncoder
-  private var rows: TeacherRows
-
-  init(_ work: BlockWork) throws {
-    manifest = work.manifest
-    labels = work.labels
-    encoder = try BlockEncoder(manifest: manifest)
-    rows = try TeacherRows(
-      work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
-      featureWidth: manifest.encoding.featureWidth ?? 0)
-  }
-
-  /// Runs the teacher over a block.
-  ///
-  /// Batches start at the block's first sample and never cross its end: a block is always run in the
-  /// same batch shapes, so its bytes do not depend on who makes it, or when.
-  mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
-    let samples = manifest.samples(of: key)
-    let digest = try rows.fill(samples, view: key.view)
-    let (classes, width) = (manifest.encoding.classes, manifest.encoding.featureWidth ?? 0)
-    return try encoder.measure(
-      logits: rows.logits.span.extracting(0..<samples.count * classes),
-      labels: Array(labels[samples]), view: key.view, block: key.block,
-      firstSample: samples.lowerBound, viewDigest: digest,
-      features: rows.features.span.extracting(0..<samples.count * width),
-      forCalibration: forCalibration)
-  }
 }

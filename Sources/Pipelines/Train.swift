@@ -131,7 +131,7 @@ private final class TrainingRun {
       clipNorm: plan.clipNorm.map { Float($0) })
     evaluator = LossEvaluator(
       configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
-      k: source.needsTeacher ? source.cache?.manifest.encoding.k ?? 0 : 0)
+      k: source.headClasses)
     features =
       loss.requirements.features
       ? try source.cache.map { try FeatureStep(loss, $0, network, seed: UInt64(plan.seed)) } : nil
@@ -257,8 +257,8 @@ private func openSource(
     return BatchSource(
       dataSet: dataSet,
       augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
-      cache: nil, needsTeacher: false, batchSize: plan.batch, seed: UInt64(plan.seed),
-      decodedBytes: 0)
+      cache: nil, needsTeacher: false, fullRows: .none, batchSize: plan.batch,
+      seed: UInt64(plan.seed), decodedBytes: 0)
   }
   guard plan.recipe == nil else {
     throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
@@ -281,6 +281,6 @@ private func openSource(
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
-    batchSize: plan.batch, seed: UInt64(plan.seed), decodedBytes: options.decodedBytes,
-    acceptedErrors: accepted)
+    fullRows: BatchSource.FullRows(needs, cache), batchSize: plan.batch, seed: UInt64(plan.seed),
+    decodedBytes: options.decodedBytes, acceptedErrors: accepted)
 }

@@ -38,6 +38,17 @@ public struct Inspection: Codable, Sendable {
     var norm: Summary
   }
 
+  /// What the cache keeps to rebuild full rows.
+  public struct SubspaceReport: Codable, Sendable {
+    /// Of a coefficient, in nats.
+    var step: Double
+    var axes: Int
+    /// Of the axes, once for the cache.
+    var axesBytes: Int
+    /// Of coefficients and offsets.
+    var bytesPerRecord: Double
+  }
+
   /// The mass outside the head at a temperature.
   public struct TailMass: Codable, Sendable {
     var temperature: String
@@ -131,6 +142,8 @@ public struct Inspection: Codable, Sendable {
   public var tailMass: [TailMass]
   /// Width and norms of the teacher's features; absent when the cache keeps none.
   public var features: FeatureReport?
+  /// Axes, step and size of the subspace tail; absent when the cache has none.
+  public var subspaceTail: SubspaceReport?
   /// Share of (sample, view > 0) whose first choice is that of view 0; absent with one view.
   public var viewAgreement: Double?
   /// One row per class.
@@ -193,6 +206,13 @@ extension Inspection {
     tailMass = statistics.tailMass
     features = encoding.featureWidth.map {
       FeatureReport(width: $0, norm: statistics.featureNorms)
+    }
+    subspaceTail = cache.axes.map { axes in
+      let bytes = sizes.filter { ["coefficients", "offsets"].contains($0.name) }
+        .reduce(0) { $0 + $1.storedBytes }
+      return SubspaceReport(
+        step: Double(encoding.subspaceTail?.step ?? 0), axes: axes.count,
+        axesBytes: axes.byteCount, bytesPerRecord: perRecord(bytes))
     }
     viewAgreement = statistics.viewAgreement
     perClass = statistics.perClass

@@ -38,7 +38,15 @@ extension Inspection {
       ),
     ])
       + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
-        ?? "")
+        ?? "") + subspaceText
+  }
+
+  private var subspaceText: String {
+    guard let tail = subspaceTail else { return "" }
+    let text = String(
+      format: "%d axes in %.3f MB, coefficients in steps of %g nats, %.2f bytes per record",
+      tail.axes, Double(tail.axesBytes) / 1e6, tail.step, tail.bytesPerRecord)
+    return lines([("full rows", text)])
   }
 
   private var planesText: String {

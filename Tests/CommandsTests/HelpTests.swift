@@ -30,8 +30,8 @@ private func help(_ command: String) throws -> String {
     (
       "precompute",
       [
-        "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--commit-seconds",
-        "--shard", "--calibration", "--threads", "--json",
+        "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--tail", "--tail-step",
+        "--tail-axes", "--commit-seconds", "--shard", "--calibration", "--threads", "--json",
       ]
     ),
     (

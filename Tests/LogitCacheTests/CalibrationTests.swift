@@ -63,7 +63,7 @@ private struct Habits {
     }
     let calibration =
       learn
-      ? Calibration.learn(measured.filter { plain.calibrationBlocks.contains($0.key) }, plain)
+      ? try Calibration.learn(measured.filter { plain.calibrationBlocks.contains($0.key) }, plain)
       : .plain(plain.encoding)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
@@ -140,11 +140,11 @@ private struct Habits {
       try measure(
         BlockKey(view: $0, block: $0), habits, plain, BlockEncoder(manifest: plain))
     }
-    let calibration = Calibration.learn(measured, plain)
+    let calibration = try Calibration.learn(measured, plain)
     #expect(calibration.summary.contains("lists of"), "\(calibration.summary)")
     let bytes = calibration.bytes
     #expect(try Calibration(bytes, plain.encoding) == calibration)
-    #expect(Calibration.learn(measured, plain).bytes == bytes)
+    #expect(try Calibration.learn(measured, plain).bytes == bytes)
     for length in stride(from: 0, to: bytes.count, by: 7) {
       let found = problem { _ = try Calibration(Array(bytes[..<length]), plain.encoding) }
       #expect(found.kind == .corrupt, "\(length) bytes")

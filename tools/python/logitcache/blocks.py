@@ -16,7 +16,8 @@ from .tails import TailPredictor
 
 _HEADER = struct.Struct("<4sHHIIQIIIHH32s")
 _ENTRY = struct.Struct("<BBBBI")
-_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_GAPS, _NORMS, _TAILS = 1, 2, 3, 4, 5, 6, 16
+_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_GAPS, _NORMS, _COEFFICIENTS, _OFFSETS = 1, 2, 3, 4, 5, 6, 8, 9
+_TAILS = 16
 _LARGEST_LEVEL = 2**28
 _LARGEST_SIGNED = 2**30
 
@@ -70,11 +71,15 @@ class Codec:
         self.id_groups, self.gap_groups = groups(encoding.k), groups(encoding.k - 1)
         tails = range(_TAILS, _TAILS + len(encoding.tail_temperatures))
         norms = [] if encoding.feature_width is None else [_NORMS]
+        self.axis_groups = groups(0 if calibration.axes is None else len(calibration.axes))
+        offsets = [] if calibration.axes is None else [_OFFSETS]
         #: Plane and group of every entry of the directory.
         self.entries = [
             *((_IDS, group) for group in range(len(self.id_groups))),
             *((_GAPS, group) for group in range(len(self.gap_groups))),
-            *((plane, 0) for plane in (_LARGEST, _RANKS, _LABEL_GAPS, *norms, *tails)),
+            *((plane, 0) for plane in (_LARGEST, _RANKS, _LABEL_GAPS, *norms)),
+            *((_COEFFICIENTS, group) for group in range(len(self.axis_groups))),
+            *((plane, 0) for plane in (*offsets, *tails)),
         ]
 
     def _header(self, view: int, block: int, view_digest: bytes) -> bytes:
@@ -149,6 +154,12 @@ class Codec:
             norms = planes[_NORMS, 0].from_smallest(rows)
             in_range = (norms == 0) | ((norms >= 16384) & (norms <= 49152))
             check(in_range, "a feature's norm is out of range")
+        coefficients = offsets = None
+        if self.calibration.axes is not None:
+            coefficients = _unzigzag(_ranks(planes, _COEFFICIENTS, self.axis_groups, rows))
+            check(np.abs(coefficients) <= _LARGEST_SIGNED, "a coefficient is out of range")
+            offsets = planes[_OFFSETS, 0].from_smallest(rows)
+            check(np.abs(offsets) <= _LARGEST_SIGNED, "an offset is out of range")
         temperatures = range(len(encoding.tail_temperatures))
         differences = [planes[_TAILS + i, 0].integers(rows) for i in temperatures]
         tails = self.predictor.decode(levels, differences)
@@ -162,6 +173,8 @@ class Codec:
             label_levels=label_levels.astype(np.int32),
             tails=tails.T.astype(np.int32),
             feature_norms=None if norms is None else norms.astype(np.int32),
+            coefficients=None if coefficients is None else coefficients.T.astype(np.int32),
+            offsets=None if offsets is None else offsets.astype(np.int32),
         )
 
     # Classes as digits
@@ -210,6 +223,12 @@ class Codec:
         ]
         if columns.feature_norms is not None:
             planes.append(_write_from_smallest(columns.feature_norms))
+        if columns.coefficients is not None:
+            folded = _zigzag(columns.coefficients.astype(np.int64).T)
+            planes += [
+                write_integers(folded[group.start : group.stop]) for group in self.axis_groups
+            ]
+            planes.append(_write_from_smallest(columns.offsets))
         tails = columns.tails.astype(np.int64).T
         planes += [write_integers(plane) for plane in self.predictor.encode(levels, tails)]
         directory = b"".join(
@@ -239,6 +258,14 @@ class _Plane:
         values = reader.integers(count, self.form, self.width)
         reader.end()
         return smallest + values
+
+
+def _zigzag(values: np.ndarray) -> np.ndarray:
+    return np.where(values < 0, -2 * values - 1, 2 * values)
+
+
+def _unzigzag(values: np.ndarray) -> np.ndarray:
+    return np.where(values & 1, -(values + 1 >> 1), values >> 1)
 
 
 def _ranks(planes: dict, plane: int, parts: list[range], rows: int) -> np.ndarray:

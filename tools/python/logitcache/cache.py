@@ -22,6 +22,7 @@ from .pages import check_pages
 from .records import Records
 from .seal import Seal, read_seal
 from .store import TABLES, Store
+from .subspace import Axes
 
 _LABELS = b"labels"
 _KEY = struct.Struct(">II")
@@ -158,6 +159,11 @@ class Cache:
     def fingerprint(self) -> str:
         """The digest of everything that decides the records."""
         return self.manifest.fingerprint
+
+    @property
+    def axes(self) -> Axes | None:
+        """What full rows come from, `axes.rebuild(records)`; None without a subspace tail."""
+        return self._codec.calibration.axes
 
     @property
     def sealed(self) -> bool:

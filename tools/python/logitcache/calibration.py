@@ -6,6 +6,7 @@ from .canonical import ByteReader
 from .errors import demand
 from .forms import bits_length, unpack_bits
 from .manifest import Encoding, class_width
+from .subspace import Axes
 
 NO_KEY, BY_LABEL, BY_FIRST_CLASS = 0, 1, 2
 _LARGEST_COEFFICIENT = 2**20
@@ -15,7 +16,7 @@ class Calibration:
     """The calibration of a cache.
 
     `key` says whose order a record's classes are ranked in, `coefficients` [temperature][3 + i]
-    foretell the tails in units of 2^-12.
+    foretell the tails in units of 2^-12; `axes` are those of a subspace tail, None without one.
     """
 
     def __init__(self, content: bytes, encoding: Encoding, what: str):
@@ -38,6 +39,10 @@ class Calibration:
         packed = reader.take(bits_length(integers * width))
         ids = unpack_bits(packed, integers, width, what)
         self.coefficients = [reader.unpack(f"<{3 + i}i") for i in range(temperatures)]
+        self.axes = None
+        if encoding.subspace_tail is not None:
+            rest = reader.take(len(content) - reader.position)
+            self.axes = Axes(rest, encoding, f"{what}: the axes")
         reader.end()
         check(ids < classes, "it names a class that does not exist")
         for row in self.coefficients:

@@ -11,6 +11,20 @@ LARGEST_BLOCK = 2**30
 
 
 @dataclass(frozen=True)
+class SubspaceTail:
+    """How full rows are kept beside the head."""
+
+    step_sixteenths: int
+    maximum_axes: int
+    axis_bytes: int
+
+    @property
+    def step(self) -> float:
+        """Of a coefficient, in nats."""
+        return self.step_sixteenths / 16
+
+
+@dataclass(frozen=True)
 class Encoding:
     """How records are stored; steps are counts in one nat."""
 
@@ -21,6 +35,7 @@ class Encoding:
     tail_steps_per_nat: int
     temperatures: tuple[Fraction, ...]
     feature_width: int | None
+    subspace_tail: SubspaceTail | None
     block_rows: int
     codec: int
     zstd_level: int
@@ -189,7 +204,7 @@ def _encoding(value) -> Encoding:
             codec=int,
             zstdLevel=int,
         ),
-        dict(featureWidth=int),
+        dict(featureWidth=int, subspaceTail=dict),
     )
 
     def within(name: str, least: int, greatest: int):
@@ -215,6 +230,7 @@ def _encoding(value) -> Encoding:
             if has_features
             else None
         ),
+        subspace_tail=_subspace_tail(value["subspaceTail"]) if "subspaceTail" in value else None,
         block_rows=within("blockRows", 1, 2**16),
         codec=within("codec", 1, 1),
         zstd_level=within("zstdLevel", 1, 19),
@@ -223,14 +239,31 @@ def _encoding(value) -> Encoding:
         largest_block(encoding) <= LARGEST_BLOCK,
         f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block",
     )
+    demand(
+        encoding.subspace_tail is None or encoding.k < classes,
+        "a subspace tail stands beside all classes",
+    )
     return encoding
+
+
+def _subspace_tail(value) -> SubspaceTail:
+    name = "encoding.subspaceTail"
+    limits = dict(stepSixteenths=4096, maximumAxes=4096, axisBytes=2)
+    _members(value, name, dict.fromkeys(limits, int))
+    for key, greatest in limits.items():
+        demand(1 <= value[key] <= greatest, f"{name}.{key} is {value[key]}, at most {greatest}")
+    return SubspaceTail(*(value[key] for key in limits))
 
 
 def largest_block(encoding: Encoding) -> int:
     """No canonical block of this encoding is longer, in bytes."""
     features = 0 if encoding.feature_width is None else 1
     integers = 2 * encoding.k + 3 + len(encoding.tail_temperatures) + features
-    return 824 + encoding.block_rows * 6 * integers
+    fixed = 824
+    if encoding.subspace_tail is not None:
+        integers += min(encoding.subspace_tail.maximum_axes, encoding.classes) + 1
+        fixed += 112
+    return fixed + encoding.block_rows * 6 * integers
 
 
 def class_width(classes: int) -> int:

@@ -13,7 +13,8 @@ class Columns:
     """The records of a block as integers, exactly what it stores; one row per record.
 
     `levels` and `label_levels` are gaps to the largest logit in steps, `largest` and `tails` are
-    in their own steps; `feature_norms` are codes, None unless features are kept.
+    in their own steps; `feature_norms` are codes, None unless features are kept. `coefficients`
+    [rows, axes] and `offsets` are those of a subspace tail, in their steps; None without one.
     """
 
     ids: np.ndarray
@@ -24,6 +25,8 @@ class Columns:
     label_levels: np.ndarray
     tails: np.ndarray
     feature_norms: np.ndarray | None
+    coefficients: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -41,7 +44,11 @@ class Columns:
         step = np.float32(1) / np.float32(encoding.steps_per_nat)
         largest_step = np.float32(1) / np.float32(encoding.largest_steps_per_nat)
         tail_step = np.float32(1) / np.float32(encoding.tail_steps_per_nat)
-        norms = self.feature_norms
+        norms, tail = self.feature_norms, encoding.subspace_tail
+        coefficients = offsets = None
+        if tail is not None:
+            coefficients = self.coefficients.astype(np.float32) * np.float32(tail.step)
+            offsets = self.offsets.astype(np.float32) * step
         return Records(
             classes=encoding.classes,
             tail_temperatures=tuple(float(t) for t in encoding.tail_temperatures),
@@ -53,6 +60,8 @@ class Columns:
             label_ranks=self.label_ranks.astype(np.int32),
             log_tail_ratios=self.tails.astype(np.float32) * tail_step,
             feature_norms=None if norms is None else feature_norms(norms),
+            coefficients=coefficients,
+            row_offsets=offsets,
         )
 
 
@@ -66,7 +75,9 @@ class Records:
     """What the teacher said about B views; logits and gaps in nats.
 
     The logit of head entry j is `largest_logits - gaps[:, j]`. `log_tail_ratios` [B, temperatures]
-    are log(tail mass / head mass) at `tail_temperatures`; both are empty when k = C.
+    are log(tail mass / head mass) at `tail_temperatures`; both are empty when k = C. `coefficients`
+    [B, axes] and `row_offsets` [B] are what `Cache.axes` rebuilds full rows from; None without a
+    subspace tail.
     """
 
     classes: int
@@ -79,6 +90,8 @@ class Records:
     label_ranks: np.ndarray
     log_tail_ratios: np.ndarray
     feature_norms: np.ndarray | None
+    coefficients: np.ndarray | None = None
+    row_offsets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

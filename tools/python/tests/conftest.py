@@ -47,6 +47,15 @@ def full_rows(precompute):
 
 
 @pytest.fixture(scope="session")
+def tail_rows(precompute):
+    """Three of ten logits exactly, the others on axes, of the pictures of `full_rows`."""
+    return precompute(
+        *("fashion-mnist/train[0:1024]", "strong", "--views", "2", "--k", "3"),
+        *("--tail", "subspace", "--tail-step", "1/4"),
+    )
+
+
+@pytest.fixture(scope="session")
 def sparse_rows(precompute):
     """Three of ten logits, and features, of three views of 200 pictures."""
     return precompute(

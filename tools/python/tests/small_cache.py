@@ -94,11 +94,26 @@ def random_calibration(document: dict, key: int, generator: np.random.Generator)
     coefficients = generator.integers(-6000, 6000, sum(3 + i for i in range(temperatures)))
     head = struct.pack("<4sHBBIII", b"LGCC", 1, key, temperatures, len(beginning), length, count)
     packed = pack_bits(ids.astype(np.int64), class_width(classes))
-    return head + packed + coefficients.astype("<i4").tobytes()
+    axes = random_axes(encoding, generator) if "subspaceTail" in encoding else b""
+    return head + packed + coefficients.astype("<i4").tobytes() + axes
+
+
+def random_axes(encoding: dict, generator: np.random.Generator) -> bytes:
+    """Some axes of random numbers."""
+    tail, classes = encoding["subspaceTail"], encoding["classes"]
+    count, width = int(generator.integers(0, tail["maximumAxes"] + 1)), tail["axisBytes"]
+    largest = 2 ** (8 * width - 1) - 1
+    codes = generator.integers(-largest, largest + 1, count * classes)
+    return (
+        struct.pack("<4sIII", b"LGAS", classes, count, width)
+        + generator.standard_normal(classes).astype("<f4").tobytes()
+        + (generator.uniform(0.1, 1, count) / largest).astype("<f4").tobytes()
+        + codes.astype(f"<i{width}").tobytes()
+    )
 
 
 def random_columns(
-    manifest: Manifest, labels: np.ndarray, generator: np.random.Generator
+    manifest: Manifest, axes: int | None, labels: np.ndarray, generator: np.random.Generator
 ) -> Columns:
     """Records as a teacher could have given them, some with far values, some wrong."""
     encoding = manifest.encoding
@@ -114,6 +129,10 @@ def random_columns(
     norms = None
     if encoding.feature_width is not None:
         norms = np.where(generator.random(rows) < 0.1, 0, generator.integers(16384, 49153, rows))
+
+    def integers(*shape):
+        return np.rint(generator.standard_normal(shape) * 30).astype(np.int32)
+
     return Columns(
         ids=order[:, :k].astype(np.int32),
         levels=levels[:, :k].astype(np.int32),
@@ -123,6 +142,8 @@ def random_columns(
         label_levels=levels[every, ranks].astype(np.int32),
         tails=tails.astype(np.int32),
         feature_norms=None if norms is None else norms.astype(np.int32),
+        coefficients=None if axes is None else integers(rows, axes),
+        offsets=None if axes is None else integers(rows),
     )
 
 
@@ -149,12 +170,12 @@ class SmallCache:
         self.calibration = random_calibration(self.document, self.key, generator)
         self.document = complete(self.document, self.labels, self.calibration)
         self.manifest = parse_manifest(canonical_json(self.document), "small")
-        self.codec = blocks.Codec(
-            self.manifest, Calibration(self.calibration, self.manifest.encoding, "small")
-        )
+        calibration = Calibration(self.calibration, self.manifest.encoding, "small")
+        self.codec = blocks.Codec(self.manifest, calibration)
+        axes = None if calibration.axes is None else len(calibration.axes)
         for view in range(self.manifest.views):
             for block in range(self.manifest.blocks_per_view):
-                columns = random_columns(self.manifest, self.block_labels(block), generator)
+                columns = random_columns(self.manifest, axes, self.block_labels(block), generator)
                 self.put((view, block), columns)
 
     def block_labels(self, block: int) -> np.ndarray:

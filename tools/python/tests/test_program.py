@@ -15,7 +15,11 @@ from logitcache.views import check_views, matching_renderer, open_data_set
 
 @pytest.mark.parametrize(
     "which, data",
-    [("full_rows", "fashion-mnist/train[0:1024]"), ("sparse_rows", "fashion-mnist/train[100:300]")],
+    [
+        ("full_rows", "fashion-mnist/train[0:1024]"),
+        ("tail_rows", "fashion-mnist/train[0:1024]"),
+        ("sparse_rows", "fashion-mnist/train[100:300]"),
+    ],
 )
 def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, data, request):
     with logitcache.open(request.getfixturevalue(which)) as cache:
@@ -29,6 +33,32 @@ def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, dat
         # The teacher is good, but CutMix hides what it should see.
         first = np.mean(records.label_ranks == 0)
         assert first > (0.9 if which == "sparse_rows" else 0.6)
+
+
+def test_rebuilt_rows_are_the_teachers(tail_rows, full_rows):
+    with logitcache.open(tail_rows) as tail, logitcache.open(full_rows) as full:
+        assert tail.verify().digest
+        assert full.axes is None and len(tail.axes) == 9  # ten logits less their mean
+        samples = range(1024)
+        records = tail.records(samples, 1)
+        rows = tail.axes.rebuild(records)
+        exact = full.records(samples, 1)
+        ranked = np.take_along_axis(rows, exact.class_ids.astype(np.int64), 1)
+        error = np.linalg.norm(ranked - exact.logits(), axis=1)
+        # Half a step on nine axes of 1/4 nat, half steps of 1/32 and 1/64 on ten logits.
+        assert error.max() < 9**0.5 / 8 + 10**0.5 * (1 / 64 + 1 / 128) + 0.1
+        head = np.take_along_axis(rows, records.class_ids.astype(np.int64), 1)
+        assert np.allclose(head, records.logits(), atol=1e-6)
+
+
+def test_the_program_shows_the_same_axes(tail_rows):
+    shown = json.loads(inspect(tail_rows, "--json"))["subspaceTail"]
+    with logitcache.open(tail_rows) as cache:
+        assert shown["axes"] == len(cache.axes)
+        assert shown["step"] == cache.manifest.encoding.subspace_tail.step
+        info = [cache.info(*key) for key in cache.stored_blocks()]
+        stored = sum(i.planes[plane][1] for i in info for plane in (8, 9))
+        assert shown["bytesPerRecord"] == stored / 2048
 
 
 def test_derived_caches_are_sound_and_name_their_source(sparse_rows, tmp_path):

@@ -28,6 +28,8 @@ class TeacherBatch:
     label_ranks: torch.Tensor
     log_tail_ratios: torch.Tensor
     feature_norms: torch.Tensor | None = None
+    coefficients: torch.Tensor | None = None
+    row_offsets: torch.Tensor | None = None
     mean_tail_logits: torch.Tensor | None = None
 
     @classmethod
