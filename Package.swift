@@ -49,9 +49,11 @@ let package = Package(
     door("CLMDB", pkgConfig: "lmdb", debian: "liblmdb-dev"),
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+    door("CFreeType", pkgConfig: "freetype2", debian: "libfreetype-dev"),
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
+    room("FreeType", ["CFreeType", "Basics"]),
 
     // What every room may use.
     room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
@@ -65,7 +67,7 @@ let package = Package(
     room("Arrays", ["Basics"]),
 
     // The product's rooms.
-    room("DataSets", ["Arrays", "Basics", "Compression", "Schemas"]),
+    room("DataSets", ["Arrays", "Basics", "Compression", "FreeType", "Schemas"]),
     room("Views", ["Basics", "DataSets", "Schemas"]),
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
@@ -96,7 +98,7 @@ let package = Package(
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
-    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
+    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "FreeType", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
     tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),
