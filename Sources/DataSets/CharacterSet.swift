@@ -1,64 +1,55 @@
 import Basics
 import Glibc
 
-/// Characters to draw, each once, in the order that numbers the classes.
-struct CharacterSet {
-  let characters: [Unicode.Scalar]
-
-  /// Characters from a description: `gb2312-1`, `gb2312`, a text file's path, or a list.
-  ///
-  /// - Parameters:
-  ///   - value: the text or the list.
-  ///   - source: the description's path; names in it start at its folder, and errors name it.
-  init(_ value: JSONValue, source: String) throws {
-    if let texts = value.array?.map({ $0.string! }) {
-      try self.init(texts.map { try scalar($0, in: source) }, source: source)
-    } else {
-      try self.init(named: value.string!, source: source)
-    }
+/// The characters that a description asks for, each once, in the order that numbers the classes.
+///
+/// - Parameters:
+///   - value: `gb2312-1`, `gb2312`, a text file's path, or a list.
+///   - source: the description's path; names in it start at its folder, and errors name it.
+func characterSet(_ value: JSONValue, source: String) throws -> [Unicode.Scalar] {
+  if let texts = value.array?.map({ $0.string! }) {
+    return try distinct(texts.map { try scalar($0, in: source) }, source: source)
   }
-
-  private init(named name: String, source: String) throws {
-    switch name {
-    case "gb2312-1": characters = try gb2312(rows: gb2312Level1)
-    case "gb2312": characters = try gb2312(rows: gb2312Level1) + gb2312(rows: gb2312Level2)
-    default:
-      let path = Files.path(name, relativeTo: source)
-      guard let text = String(validating: try Files.read(path), as: UTF8.self) else {
-        throw Problem(.configuration, "\(path) is not UTF-8 text")
-      }
-      try self.init(
-        text.unicodeScalars.filter { !$0.properties.isWhitespace }, source: path)
+  switch value.string! {
+  case "gb2312-1": return try gb2312(rows: gb2312Level1)
+  case "gb2312": return try gb2312(rows: gb2312Level1) + gb2312(rows: gb2312Level2)
+  case let name:
+    let path = Files.path(name, relativeTo: source)
+    guard let text = String(validating: try Files.read(path), as: UTF8.self) else {
+      throw Problem(.configuration, "\(path) is not UTF-8 text")
     }
+    return try distinct(
+      text.unicodeScalars.filter { !$0.properties.isWhitespace }, source: path)
   }
+}
 
-  private init(_ characters: [Unicode.Scalar], source: String) throws {
-    var seen: Set<Unicode.Scalar> = []
-    if let twice = characters.first(where: { !seen.insert($0).inserted }) {
-      throw Problem(.configuration, "\(source) names the character '\(twice)' twice")
-    }
-    self.characters = characters
+/// The characters without those of `others`, cut to the first `count`.
+///
+/// - Throws: `Problem(.configuration)` when one of `others` is not there, or too few are left.
+func selected(
+  _ characters: [Unicode.Scalar], without others: String, first count: Int?, source: String
+) throws -> [Unicode.Scalar] {
+  let others = Set(others.unicodeScalars)
+  if let foreign = others.subtracting(characters).min() {
+    throw Problem(
+      .configuration, "\(source): 'without' has '\(foreign)', which is not among the characters")
   }
-
-  private init(unchecked characters: [Unicode.Scalar]) { self.characters = characters }
-
-  /// The set without some of its characters, cut to the first `count`.
-  ///
-  /// - Throws: `Problem(.configuration)` when one is not in the set, or fewer than `count` are left.
-  func without(_ others: String, first count: Int?, source: String) throws -> CharacterSet {
-    let others = Set(others.unicodeScalars)
-    if let foreign = others.subtracting(characters).min() {
-      throw Problem(
-        .configuration, "\(source): 'without' has '\(foreign)', which is not among the characters")
-    }
-    let left = characters.filter { !others.contains($0) }
-    guard count ?? 2 <= left.count else {
-      throw Problem(
-        .configuration, "\(source): there are \(left.count) characters, \(count ?? 2) are asked for"
-      )
-    }
-    return CharacterSet(unchecked: count.map { Array(left.prefix($0)) } ?? left)
+  let left = characters.filter { !others.contains($0) }
+  guard count ?? 2 <= left.count else {
+    throw Problem(
+      .configuration, "\(source): there are \(left.count) characters, \(count ?? 2) are asked for")
   }
+  return Array(left.prefix(count ?? left.count))
+}
+
+private func distinct(
+  _ characters: [Unicode.Scalar], source: String
+) throws -> [Unicode.Scalar] {
+  var seen: Set<Unicode.Scalar> = []
+  if let twice = characters.first(where: { !seen.insert($0).inserted }) {
+    throw Problem(.configuration, "\(source) names the character '\(twice)' twice")
+  }
+  return characters
 }
 
 private func scalar(_ text: String, in source: String) throws -> Unicode.Scalar {

@@ -27,10 +27,9 @@ struct GlyphDescription {
   init(_ value: JSONValue, path: String) throws {
     self.path = path
     name = value["name"]!.string!
-    characters = try CharacterSet(value["characters"]!, source: path)
-      .without(
-        value["without"]?.string ?? "", first: value["firstCharacters"]?.integer, source: path
-      ).characters
+    characters = try selected(
+      characterSet(value["characters"]!, source: path), without: value["without"]?.string ?? "",
+      first: value["firstCharacters"]?.integer, source: path)
     faces = value["fonts"]!.array!.map {
       Face(
         path: Files.path($0["file"]!.string!, relativeTo: path), index: $0["face"]?.integer ?? 0)

@@ -11,7 +11,7 @@ struct FreeTypeTests {
   @Test func `a character fills its box and is drawn the same by every instance`() throws {
     let first = try Font(contentsOf: fontPath, face: 0, pixelsPerEm: 40)
     let second = try Font(contentsOf: fontPath, face: 0, pixelsPerEm: 40)
-    for character in "中国一齄" as String.UnicodeScalarView {
+    for character in "中国一齄".unicodeScalars {
       let glyph = try #require(try first.draw(character))
       #expect(glyph.coverage.count == glyph.height * glyph.width)
       #expect((1...44).contains(glyph.height) && (20...44).contains(glyph.width))
