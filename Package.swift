@@ -50,10 +50,12 @@ let package = Package(
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
     door("CFreeType", pkgConfig: "freetype2", debian: "libfreetype-dev"),
+    .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
     room("FreeType", ["CFreeType", "Basics"]),
+    room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
 
     // What every room may use.
     room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
@@ -72,7 +74,9 @@ let package = Package(
     room("Losses"),
     room("LogitCache", ["Basics", "Compression", "LMDB", "Losses"]),
     room("Networks", ["Arrays", "Basics", "BLAS"]),
-    room("Teachers", ["Basics", "BLAS", "DataSets", "Networks", "Schemas", "Views"]),
+    room(
+      "Teachers",
+      ["Basics", "BLAS", "DataSets", "Losses", "Networks", "ONNXRuntime", "Schemas", "Views"]),
     room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
@@ -99,6 +103,7 @@ let package = Package(
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
     tests(of: "Doors", ["BLAS", "LMDB", "Compression", "FreeType", "Basics"]),
+    tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
     tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),

@@ -60,15 +60,18 @@ public enum BLASCore {
     }
   }
 
-  private static func cpuFlags() -> Set<String> {
-    Set((CPU.entry("flags") ?? "").split(separator: " ").map(String.init))
-  }
+  private static func cpuFlags() -> Set<String> { CPU.flags }
 }
 
 /// What `/proc/cpuinfo` says about the first processor.
 public enum CPU {
   /// "AMD EPYC 9654 96-Core Processor", or "unknown".
   public static var name: String { entry("model name") ?? "unknown" }
+
+  /// Its instruction sets and other features, "avx2", "avx512f", ....
+  package static var flags: Set<String> {
+    Set((entry("flags") ?? "").split(separator: " ").map(String.init))
+  }
 
   /// The text after the colon of the first line that begins with `key`.
   static func entry(_ key: String) -> String? {

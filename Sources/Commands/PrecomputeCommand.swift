@@ -20,6 +20,14 @@ struct PrecomputeCommand: ParsableCommand {
   @Option(help: "The teacher's configuration, a YAML file.")
   var teacher: String
 
+  @Option(
+    name: .customLong("onnxruntime"),
+    help: """
+      ONNX Runtime's library for an ONNX teacher: libonnxruntime.so, or a folder that has it, such as \
+      a Python environment; else ONNXRUNTIME_LIB or the teacher's configuration name it.
+      """)
+  var onnxRuntime: String?
+
   @Option(help: "The augmentation recipe, a YAML file; plain pictures without it.")
   var recipe: String?
 
@@ -56,8 +64,9 @@ struct PrecomputeCommand: ParsableCommand {
     Interruption.install()
     let result = try precompute(
       PrecomputeJob(
-        data: data, teacher: teacher, recipe: recipe, views: views, seed: seed, k: k,
-        features: features, cache: cache, threads: threads.threads, commitSeconds: commitSeconds))
+        data: data, teacher: teacher, onnxRuntime: onnxRuntime, recipe: recipe, views: views,
+        seed: seed, k: k, features: features, cache: cache, threads: threads.threads,
+        commitSeconds: commitSeconds))
     if json {
       print(try readableJSON(result), terminator: "")
     } else {

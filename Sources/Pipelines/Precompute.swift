@@ -11,6 +11,9 @@ public struct PrecomputeJob: Sendable {
   public var data: String
   /// The teacher's configuration file.
   public var teacher: String
+  /// Where ONNX Runtime's library is, a file or a folder, for a teacher that needs it; `nil` for
+  /// what the environment or the teacher's configuration says.
+  public var onnxRuntime: String?
   /// The recipe file; `nil` for plain pictures.
   public var recipe: String?
   /// Views of every sample.
@@ -30,11 +33,13 @@ public struct PrecomputeJob: Sendable {
 
   /// All settings.
   public init(
-    data: String, teacher: String, recipe: String?, views: Int, seed: UInt64, k: Int?,
-    features: Bool = false, cache: String, threads: Int, commitSeconds: Double
+    data: String, teacher: String, onnxRuntime: String? = nil, recipe: String?, views: Int,
+    seed: UInt64, k: Int?, features: Bool = false, cache: String, threads: Int,
+    commitSeconds: Double
   ) {
     self.data = data
     self.teacher = teacher
+    self.onnxRuntime = onnxRuntime
     self.recipe = recipe
     self.views = views
     self.seed = seed
@@ -165,7 +170,8 @@ private struct BlockWork: Sendable {
   init(_ job: PrecomputeJob) throws {
     let dataSet = try openDataSet(job.data)
     let recipe = try job.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
-    teacher = try openTeacher(configuration: job.teacher, inputShape: dataSet.shape)
+    teacher = try openTeacher(
+      configuration: job.teacher, for: dataSet, onnxRuntime: job.onnxRuntime)
     let classes = dataSet.classNames.count
     guard teacher.classes == classes else {
       throw Problem(

@@ -11,6 +11,7 @@ extension Inspection {
     let state = sealed ? "sealed" : "not sealed, \(missingBlocks) blocks missing"
     let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
     let teacherName = ["kind", "architecture"].compactMap { teacher[$0]?.string }
+    let teacherWeights = (teacher["weights"] ?? teacher["model"])?.string ?? ""
     return lines([
       ("state", state),
       ("cache digest", cacheDigest?.description ?? "none until sealed"),
@@ -18,7 +19,7 @@ extension Inspection {
       ("data set", "\(dataSet.name), \(dataSet.samples) samples, \(dataSet.fingerprint.short)"),
       (
         "teacher",
-        "\(teacherName.joined(separator: " ")), weights \((teacher["weights"]?.string ?? "").prefix(12))"
+        "\(teacherName.joined(separator: " ")), weights \(teacherWeights.prefix(12))"
       ),
       (
         "recipe",

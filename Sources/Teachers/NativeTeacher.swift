@@ -2,7 +2,6 @@ import BLAS
 public import Basics
 public import DataSets
 public import Networks
-import Schemas
 public import Views
 
 /// A network of this package as teacher.
@@ -99,14 +98,4 @@ extension Model {
     }
     return input
   }
-}
-
-/// Opens the teacher that a configuration file describes (`schemas/teacher.schema.json`).
-///
-/// - Throws: `Problem` naming the file and what is wrong with it.
-public func openTeacher(configuration path: String, inputShape: SampleShape) throws -> any Teacher {
-  let configuration = try Schemas.load(yamlAt: path, as: .teacher)
-  let weights = Files.path(configuration["weights"]?.string ?? "", relativeTo: path)
-  return try NativeTeacher(
-    weightsPath: weights, batchSize: configuration["batch"]?.integer ?? 64, inputShape: inputShape)
 }

@@ -1,7 +1,7 @@
 public import Basics
 public import Views
 
-/// Whoever gives logits, and perhaps features, for views: a network of this package today.
+/// Whoever gives logits, and perhaps features, for views: a network of this package, an ONNX model.
 ///
 /// A teacher only describes itself; each thread that runs it opens a session of its own.
 public protocol Teacher: Sendable {

@@ -160,7 +160,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{version: 1, kind: onnx, weights: a}", "onnx"), ("{version: 1, kind: native}", "weights"),
+    ("{version: 1, kind: caffe, weights: a}", "caffe"), ("{version: 1, kind: native}", "weights"),
     ("{version: 1, kind: native, weights: a, batch: 0}", "batch"),
   ])
   func `a wrong teacher file is refused by its path and what is wrong`(

@@ -1,0 +1,126 @@
+import Basics
+
+/// What a configuration of kind `onnx` says (`schemas/teacher.schema.json`), with its defaults.
+struct ONNXConfiguration {
+  /// How a picture of another size becomes the model's.
+  enum Fit: String {
+    case exact, stretch
+    case rightPad = "right-pad"
+  }
+  /// What the model gives.
+  enum OutputKind: String {
+    case logits, probabilities, sigmoid
+    case logProbabilities = "log-probabilities"
+  }
+  /// The order of samples, positions and classes in the output.
+  enum OutputLayout: String { case nc, ntc, tnc }
+  /// Which classes are recorded.
+  enum Keep {
+    case all, dataSet
+    case names(file: String)
+    case indices(file: String)
+  }
+
+  var path: String
+  var model: String
+  var runtime: String?
+  var batch: Int?
+  var threads: Int
+  var inputName: String?
+  var isChannelsLast: Bool
+  var isBGR: Bool
+  /// Height and width.
+  var size: (height: Int, width: Int)?
+  var fit: Fit
+  var padValue: Float
+  var divideBy: Float?
+  var mean: [Float]
+  var deviation: [Float]
+  var outputName: String?
+  var outputKind: OutputKind
+  var floor: Float
+  var outputLayout: OutputLayout
+  /// The blank class of the rule `best-nonblank`.
+  var blank: Int?
+  var classNames: JSONValue?
+  var keep: Keep
+
+  /// - Parameters:
+  ///   - value: fits the schema.
+  ///   - path: the file; other paths start at its folder.
+  init(_ value: JSONValue, path: String) throws {
+    self.path = path
+    func file(_ name: String?) -> String? { name.map { Files.path($0, relativeTo: path) } }
+    func numbers(_ value: JSONValue?, default number: Float) -> [Float] {
+      value?.array?.compactMap(\.double).map { Float($0) } ?? [
+        value?.double.map { Float($0) } ?? number
+      ]
+    }
+    model = file(value["model"]?.string) ?? ""
+    runtime = file(value["runtime"]?.string)
+    batch = value["batch"]?.integer
+    threads = value["threads"]?.integer ?? 1
+    let input = value["input"]
+    inputName = input?["name"]?.string
+    isChannelsLast = input?["layout"]?.string == "nhwc"
+    isBGR = input?["channels"]?.string == "bgr"
+    size = input?["size"].flatMap { size in
+      zip(size[0]?.integer, size[1]?.integer).map { (height: $0, width: $1) }
+    }
+    fit = input?["fit"]?.string.flatMap(Fit.init) ?? .exact
+    padValue = input?["pad-value"]?.double.map { Float($0) } ?? 0
+    divideBy = input?["divide-by"]?.double.map { Float($0) }
+    mean = numbers(input?["mean"], default: 0)
+    deviation = numbers(input?["deviation"], default: 1)
+    let output = value["output"]
+    outputName = output?["name"]?.string
+    outputKind = output?["kind"]?.string.flatMap(OutputKind.init) ?? .logits
+    floor = output?["floor"]?.double.map { Float($0) } ?? Float.leastNormalMagnitude
+    outputLayout = output?["layout"]?.string.flatMap(OutputLayout.init) ?? .nc
+    blank = output?["position"]?["blank"]?.integer
+    classNames = value["class-names"]
+    let keep = value["keep-classes"]
+    if let names = file(keep?["names"]?.string) {
+      self.keep = .names(file: names)
+    } else if let indices = file(keep?["indices"]?.string) {
+      self.keep = .indices(file: indices)
+    } else {
+      self.keep = keep?.string == "data-set" ? .dataSet : .all
+    }
+    try check()
+  }
+
+  private func check() throws {
+    guard deviation.allSatisfy({ $0 > 0 }) else { throw problem("deviation must be above 0") }
+    guard floor >= Float.leastNormalMagnitude else {
+      throw problem("output.floor must be at least \(Float.leastNormalMagnitude)")
+    }
+    guard (outputLayout == .nc) == (blank == nil) else {
+      throw problem(
+        outputLayout == .nc
+          ? "layout nc has one position: leave out output.position"
+          : "layout \(outputLayout) needs output.position, which of the positions is recorded")
+    }
+    guard classNames?["metadata"] == nil || classNames?["file"] == nil else {
+      throw problem("class-names come from metadata or from a file, not from both")
+    }
+  }
+
+  /// A problem with this configuration.
+  func problem(_ text: String) -> Problem { Problem(.configuration, "\(path): \(text)") }
+}
+
+/// Both or nothing.
+private func zip<A, B>(_ a: A?, _ b: B?) -> (A, B)? {
+  if let a, let b { (a, b) } else { nil }
+}
+
+extension JSONValue {
+  /// A number as text: what is digested holds no floating-point numbers.
+  static func text(_ number: Float) -> JSONValue { .string("\(number)") }
+
+  /// Numbers as text.
+  static func text(_ numbers: [Float]) -> JSONValue {
+    .string(numbers.map { "\($0)" }.joined(separator: " "))
+  }
+}

@@ -1,0 +1,128 @@
+import BLAS
+public import Basics
+public import DataSets
+import ONNXRuntime
+import Views
+
+/// A model in an ONNX file as teacher, run by ONNX Runtime.
+///
+/// Every forward pass has the same batch shape: the last batch of a block is filled up with zeros, so
+/// that a record never depends on how many others stand beside it in a short batch. Threads share the
+/// model and have inputs of their own.
+public struct ONNXTeacher: Teacher {
+  /// See `Teacher`: the digests of model and class map, runtime, providers, CPU, batch shape,
+  /// preprocessing and what is made of the output.
+  public let identity: JSONValue
+  /// See `Teacher`.
+  public var classes: Int { map.indices.count }
+  /// See `Teacher`.
+  public var batchSize: Int { input.shape[0] }
+  private let session: Session
+  private let input: InputPlan
+  private let output: OutputPlan
+  private let map: ClassMap
+
+  /// Opens the model that a configuration describes, and runs it once on zeros.
+  ///
+  /// - Parameters:
+  ///   - configuration: fits `schemas/teacher.schema.json`, with kind `onnx`.
+  ///   - path: the configuration's file; paths in it start at its folder.
+  ///   - library: where the command line says that ONNX Runtime is.
+  /// - Throws: `Problem`: no runtime (with what to install), a file that is no model, or a model,
+  ///   configuration and data set that do not fit together.
+  public init(
+    configuration: JSONValue, path: String, inputShape: SampleShape, classNames: [String],
+    library: String?
+  ) throws {
+    let configuration = try ONNXConfiguration(configuration, path: path)
+    let model = try Files.read(configuration.model)
+    let runtime = try Runtime(
+      LibraryPlace.chosen(flag: library, configured: configuration.runtime))
+    session = try Session(
+      runtime, model: model, source: configuration.model, threads: configuration.threads)
+    input = try InputPlan(session, configuration, inputShape)
+    let outputName = try session.outputs.only(configuration.outputName, "output", configuration)
+      .name
+    let trial: OutputTensor =
+      switch input.elementType {
+      case .float32: try session.trial(input, outputName, of: Float.self)
+      case .uint8: try session.trial(input, outputName, of: UInt8.self)
+      case .int32: try session.trial(input, outputName, of: Int32.self)
+      }
+    output = try OutputPlan(
+      trial, named: outputName, batch: input.shape[0], configuration)
+    map = try ClassMap(
+      configuration, session, modelClasses: output.classes, dataSetNames: classNames)
+    identity = .object([
+      "kind": .string("onnx"),
+      "model": .string(Digest(of: model).description),
+      "runtime": .string("ONNX Runtime \(runtime.version)"),
+      "providers": .string(runtime.providers.joined(separator: " ")),
+      "cpu": .string(vectorUnits),
+      "threads": .integer(configuration.threads),
+      "batchShape": .string(input.shape.map(String.init).joined(separator: " x ")),
+      "input": input.identity,
+      "output": output.identity,
+      "classes": map.identity,
+    ])
+  }
+
+  /// See `Teacher`.
+  public func makeSession() throws -> any TeacherSession {
+    let reader = OutputReader(output, map)
+    return switch input.elementType {
+    case .float32: try ONNXSession<Float>(session, input, output, reader)
+    case .uint8: try ONNXSession<UInt8>(session, input, output, reader)
+    case .int32: try ONNXSession<Int32>(session, input, output, reader)
+    }
+  }
+}
+
+extension Session {
+  /// What the model gives for zeros: shows the shape where the model leaves it open.
+  fileprivate func trial<Element: TensorElement>(
+    _ input: InputPlan, _ outputName: String, of type: Element.Type
+  ) throws -> OutputTensor {
+    try run(
+      InputTensor<Element>(runtime, shape: input.shape), as: input.name, giving: outputName)
+  }
+}
+
+private final class ONNXSession<Element: InputElement>: TeacherSession {
+  private let session: Session
+  private let plan: InputPlan
+  private let output: OutputPlan
+  private let input: InputTensor<Element>
+  private var filler: InputFiller<Element>
+  private var reader: OutputReader
+
+  init(
+    _ session: Session, _ plan: InputPlan, _ output: OutputPlan, _ reader: OutputReader
+  ) throws {
+    self.session = session
+    self.plan = plan
+    self.output = output
+    self.reader = reader
+    input = try InputTensor(session.runtime, shape: plan.shape)
+    filler = InputFiller(plan)
+  }
+
+  func logits(of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>) throws {
+    precondition(batch.count <= plan.shape[0], "\(batch.count) views for \(plan.shape)")
+    input.withMutableValues { filler.fill(&$0, with: batch) }
+    let given = try session.run(input, as: plan.name, giving: output.name)
+    guard given.shape == output.shape else {
+      throw Problem(
+        .corrupt,
+        "\(output.model) gave \(output.name) of shape \(given.shape), before it was \(output.shape)"
+      )
+    }
+    try given.withValues { try reader.read($0, count: batch.count, into: &logits) }
+  }
+}
+
+/// The instruction sets of this CPU by which ONNX Runtime chooses kernels; others round differently.
+private var vectorUnits: String {
+  ["avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"]
+    .filter(CPU.flags.contains).joined(separator: " ")
+}
