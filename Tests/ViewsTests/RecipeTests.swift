@@ -125,9 +125,12 @@ func recipe(_ yaml: String) throws -> Recipe {
     #expect(problem.message.contains("test.yaml"), "\(problem)")
   }
 
-  @Test(arguments: ["identity", "crop-flip", "strong"])
+  @Test(arguments: [
+    "fashion-mnist/identity", "fashion-mnist/crop-flip", "fashion-mnist/strong",
+    "characters/wobble",
+  ])
   func `the example recipes are recipes`(name: String) throws {
     let root = (#filePath as NSString).deletingLastPathComponent + "/../.."
-    _ = try Recipe(contentsOf: "\(root)/Examples/fashion-mnist/\(name).recipe.yaml")
+    _ = try Recipe(contentsOf: "\(root)/Examples/\(name).recipe.yaml")
   }
 }
