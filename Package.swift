@@ -94,8 +94,8 @@ let package = Package(
     .executableTarget(
       name: "benchmarks",
       dependencies: [
-        "Arrays", "Basics", "BLAS", "LogitCache", "Losses", "Pipelines",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Arrays", "Basics", "BLAS", "DataSets", "LogitCache", "Losses", "ONNXRuntime", "Pipelines",
+        "Teachers", "Views", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources", swiftSettings: settings),
 
@@ -114,7 +114,7 @@ let package = Package(
       of: "Pipelines",
       [
         "Pipelines", "Teachers", "LogitCache", "DataSets", "Views", "Networks", "Losses", "Basics",
-        "Arrays", "Reports", "Schemas",
+        "Arrays", "ONNXRuntime", "Reports", "Schemas",
       ]),
     tests(
       of: "Commands", ["Commands", "Schemas", "Basics", "Arrays", "LogitCache", "DataSets"]),

@@ -7,7 +7,7 @@ struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure ours beside its peer in one run.")
 
-  @Argument(help: "What to measure: losses, rate, replay, training.")
+  @Argument(help: "What to measure: losses, precompute, rate, replay, training.")
   var name: String
 
   @Argument(help: "The teacher whose rows 'rate' measures: ocr, ocrwide, soft1000.")
@@ -43,6 +43,22 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "replay: seconds of trying for each side, order and round.")
   var seconds = 0.5
 
+  @Option(help: "precompute: the character reader's ONNX file; without it only the native teacher.")
+  var model: String?
+
+  @Option(
+    name: .customLong("onnxruntime"), help: "precompute: ONNX Runtime's library or its folder.")
+  var onnxRuntime: String?
+
+  @Option(help: "precompute: records of the native teacher's cache.")
+  var nativeRecords = 32_768
+
+  @Option(help: "precompute: records of the ONNX teacher's cache.")
+  var onnxRecords = 8192
+
+  @Option(help: "precompute: how often both sides run, in turn.")
+  var rounds = 3
+
   @Option(help: "Keep the result as Benchmarks/runs/NAME.json.")
   var save: String?
 
@@ -53,6 +69,11 @@ struct BenchmarkCommand: ParsableCommand {
     var report = BenchmarkReport(bench: name, machine: .current(commit: commit, flags: flags))
     switch name {
     case "losses": try lossesBenchmark(python: python, into: &report)
+    case "precompute":
+      try precomputeBenchmark(
+        OverheadSettings(
+          model: model, onnxRuntime: onnxRuntime, nativeRecords: nativeRecords,
+          onnxRecords: onnxRecords, rounds: rounds), into: &report)
     case "rate": try rateBenchmark(try rateSettings(), into: &report)
     case "replay":
       try replayBenchmark(
@@ -61,7 +82,7 @@ struct BenchmarkCommand: ParsableCommand {
     case "training": report.rows = try trainingBenchmark()
     default:
       throw ValidationError(
-        "there is no benchmark '\(name)'; choose losses, rate, replay or training")
+        "there is no benchmark '\(name)'; choose losses, precompute, rate, replay or training")
     }
     FileHandle.standardError.write(Data(report.table.utf8))
     if json { print(try canonicalJSON(report)) }

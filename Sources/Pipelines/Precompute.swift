@@ -72,62 +72,63 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let clock = ContinuousClock()
   let start = clock.now
   var work = try BlockWork(job)
-  let measured = try calibrate(&work, job)
-  let writer = try CacheWriter(
-    path: job.cache, manifest: work.manifest, labels: work.labels, calibration: work.calibration)
-  var missing = writer.missingBlocks()
-  let newRecords = missing.reduce(0) { $0 + work.manifest.samples(of: $1).count }
-  if !measured.isEmpty {
-    let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
-    try writer.append(measured.map { try encoder.pack($0) })
-    missing = writer.missingBlocks()
+  let crew: BlockCrew
+  let writer: CacheWriter
+  if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
+    work.learned(stored)
+    writer = try work.openWriter(job)
+    crew = BlockCrew(learning: [], writing: writer.missingBlocks(), threads: job.threads)
+    crew.calibrated.settle(work.calibrated)
+    work.start(crew)
+  } else {
+    crew = work.newCrew(threads: job.threads)
+    work.start(crew)
+    do {
+      let measured = try calibrate(&work, crew)
+      writer = try work.openWriter(job)
+      crew.calibrated.settle(work.calibrated)
+      let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
+      try writer.append(measured.map { try encoder.pack($0) })
+    } catch {
+      crew.cancel()
+      throw error
+    }
   }
-  if !missing.isEmpty { try writeBlocks(missing, work, writer, job) }
+  defer { crew.cancel() }
+  let newKeys = crew.learning + crew.writing
+  if !crew.writing.isEmpty { try writeBlocks(crew, work, writer, job) }
   return PrecomputeResult(
-    cacheDigest: try writer.seal(), records: work.manifest.records, newRecords: newRecords,
+    cacheDigest: try writer.seal(), records: work.manifest.records,
+    newRecords: newKeys.reduce(0) { $0 + work.manifest.samples(of: $1).count },
     seconds: (clock.now - start).inSeconds)
 }
 
-/// Settles what the cache learns before its first block: what an earlier run learned, or else what a tenth of
-/// the blocks, at most 32, spread over the whole job, say.
+/// Learns from the calibration blocks what is learned before the first block is packed.
 ///
-/// - Returns: those blocks, measured but not yet written; none when an earlier run learned.
-private func calibrate(_ work: inout BlockWork, _ job: PrecomputeJob) throws -> [MeasuredBlock] {
-  if let stored = try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest) {
-    work.learned(stored)
-    return []
-  }
-  let blocks = work.manifest.blocksPerView * work.manifest.views
-  let count = min(32, max(1, blocks / 10))
-  let keys = (0..<count).map { index in
-    let (view, block) = (index * blocks / count).quotientAndRemainder(
-      dividingBy: work.manifest.blocksPerView)
-    return BlockKey(view: view, block: block)
-  }
-  let queue = OrderedResults<MeasuredBlock>(count: count, ahead: count)
-  work.start(keys, threads: job.threads, into: queue) {
-    try $0.measure($1, forCalibration: true)
-  }
-  defer { queue.cancel() }
-  var progress = ProgressLine("calibrate", unit: "blocks", total: count, done: 0)
+/// Workers do not wait for it: they go on to the teacher's work on the next blocks.
+///
+/// - Returns: those blocks, measured but not yet written.
+private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [MeasuredBlock] {
+  let keys = crew.learning
+  var progress = ProgressLine("calibrate", unit: "blocks", total: keys.count, done: 0)
   defer { progress.clear() }
   var measured: [MeasuredBlock] = []
   for _ in keys {
     if Interruption.isRequested {
-      throw Interruption.problem(after: "\(measured.count) of \(count) calibration blocks")
+      throw Interruption.problem(after: "\(measured.count) of \(keys.count) calibration blocks")
     }
-    measured.append(try queue.next())
+    measured.append(try crew.measured.next())
     progress.update(done: measured.count)
   }
   work.learned(Calibration.learn(measured, work.manifest))
   return measured
 }
 
-/// Workers make blocks, each through augmentation, teacher and encoding, so that the three overlap;
-/// this thread writes finished blocks in key order and commits every few seconds.
+/// Writes finished blocks in key order and commits every few seconds, while the crew makes the next.
 private func writeBlocks(
-  _ keys: [BlockKey], _ work: BlockWork, _ writer: CacheWriter, _ job: PrecomputeJob
+  _ crew: BlockCrew, _ work: BlockWork, _ writer: CacheWriter, _ job: PrecomputeJob
 ) throws {
+  let keys = crew.writing
   let clock = ContinuousClock()
   let total = work.manifest.records
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
@@ -139,13 +140,10 @@ private func writeBlocks(
     pending.removeAll()
     lastCommit = clock.now
   }
-  let queue = OrderedResults<EncodedBlock>(count: keys.count, ahead: 2 * job.threads)
-  work.start(keys, threads: job.threads, into: queue) { try $0.makeBlock($1) }
-  defer { queue.cancel() }
   do {
     for key in keys {
       if Interruption.isRequested { break }
-      pending.append(try queue.next())
+      pending.append(try crew.encoded.next())
       done += work.manifest.samples(of: key).count
       progress.update(done: done)
       if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
@@ -207,26 +205,31 @@ private struct BlockWork: Sendable {
     manifest.calibration = calibration.digest
   }
 
-  /// Starts `threads` workers that take keys in order.
-  func start<Result: Sendable>(
-    _ keys: [BlockKey], threads: Int, into queue: OrderedResults<Result>,
-    _ make: @escaping @Sendable (inout BlockWorker, BlockKey) throws -> Result
-  ) {
-    for _ in 0..<min(threads, keys.count) {
-      let thread = Thread {
-        var place = 0
-        do {
-          var worker = try BlockWorker(self, teacher, augmenter)
-          while let index = queue.claim() {
-            place = index
-            queue.deliver(try make(&worker, keys[index]), at: index)
-          }
-        } catch {
-          queue.fail(error, at: place)
-        }
-      }
-      thread.stackSize = 8 << 20
-      thread.start()
+  /// What workers need to know once the cache has learned.
+  var calibrated: CalibratedJob { CalibratedJob(manifest: manifest, calibration: calibration) }
+
+  func openWriter(_ job: PrecomputeJob) throws -> CacheWriter {
+    try CacheWriter(
+      path: job.cache, manifest: manifest, labels: labels, calibration: calibration)
+  }
+
+  /// The crew of a cache that is begun: it learns from a tenth of the blocks, at most 32, spread over
+  /// the whole job.
+  func newCrew(threads: Int) -> BlockCrew {
+    let keys = manifest.blockKeys
+    let count = min(32, max(1, keys.count / 10))
+    let chosen = (0..<count).map { $0 * keys.count / count }
+    let isChosen = Set(chosen)
+    return BlockCrew(
+      learning: chosen.map { keys[$0] },
+      writing: keys.indices.filter { !isChosen.contains($0) }.map { keys[$0] }, threads: threads)
+  }
+
+  /// Starts the crew's threads, each with a teacher session of its own.
+  func start(_ crew: BlockCrew) {
+    crew.start {
+      var worker = try BlockWorker(self, teacher, augmenter)
+      return { key, forCalibration in try worker.measure(key, forCalibration: forCalibration) }
     }
   }
 }
@@ -249,20 +252,17 @@ private struct BlockWorker {
     self.augmenter = augmenter
     batchSize = teacher.batchSize
     session = try teacher.makeSession()
-    encoder = try BlockEncoder(manifest: manifest, calibration: work.calibration)
+    encoder = try BlockEncoder(manifest: manifest)
     views = augmenter.makeBatch()
     logits = [Float](repeating: 0, count: manifest.encoding.blockRows * manifest.encoding.classes)
     featureWidth = manifest.encoding.featureWidth ?? 0
     features = [Float](repeating: 0, count: manifest.encoding.blockRows * featureWidth)
   }
 
+  /// Runs the teacher over a block.
+  ///
   /// Batches start at the block's first sample and never cross its end: a block is always run in the
   /// same batch shapes, so its bytes do not depend on who makes it, or when.
-  mutating func makeBlock(_ key: BlockKey) throws -> EncodedBlock {
-    try encoder.pack(measure(key, forCalibration: false))
-  }
-
-  /// Runs the teacher over a block.
   mutating func measure(_ key: BlockKey, forCalibration: Bool) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
     let classes = manifest.encoding.classes
