@@ -83,10 +83,11 @@ private func descendingKey(_ value: Float, _ id: Int) -> UInt64 {
 /// How many classes come before `label` in the teacher's order.
 func rank(of label: Int, in row: UnsafeBufferPointer<Float>) -> Int {
   let value = row[label]
-  var before = 0
-  for index in 0..<label where row[index] >= value { before += 1 }
-  for index in label..<row.count where row[index] > value { before += 1 }
-  return before
+  // Of 32 bits and without branches, so that the counts are vectors as wide as the floats.
+  var before: Int32 = 0
+  for index in 0..<label { before &+= row[index] >= value ? 1 : 0 }
+  for index in label..<row.count { before &+= row[index] > value ? 1 : 0 }
+  return Int(before)
 }
 
 /// The first number that is NaN, infinite, or beyond the limit; `nil` when all are fine.

@@ -139,9 +139,11 @@ struct RowMeter {
     }
     powers.withUnsafeBufferPointer { powers in
       let tailCount = Double(powers.count)
-      absolute += LaneSum.absolutes(powers, scale: tailScale, center: storedTailEach)
-      squared += LaneSum.squares(powers, scale: tailScale, center: storedTailEach)
-      variance += LaneSum.squares(powers, scale: tailScale, center: mean)
+      let distances = LaneSum.distances(
+        powers, scale: tailScale, stored: storedTailEach, mean: mean)
+      absolute += distances.absolute
+      squared += distances.squared
+      variance += distances.variance
       let difference = storedTailEach - storedMean
       storedVariance += tailCount * difference * difference
       covariance += difference * (tailMass - tailCount * mean)

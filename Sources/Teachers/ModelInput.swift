@@ -84,8 +84,10 @@ struct InputPlan {
     }
     guard type == .float32 || isPlain else {
       throw configuration.problem(
-        "input \(tensor) takes values as they are: leave out divide-by, mean and deviation, and use "
-          + "a pad-value in 0...255")
+        source.isImage
+          ? "input \(tensor) takes pixels as they are: leave out divide-by, mean and deviation, and "
+            + "use a pad-value in 0...255"
+          : "features need an input of float32, the model has \(tensor)")
     }
   }
 
@@ -231,9 +233,7 @@ struct InputFiller<Element: InputElement> {
 
   init(_ plan: InputPlan) {
     self.plan = plan
-    pixelValues =
-      plan.elementType == .float32 || plan.source.isImage
-      ? plan.pixelValues.map { Element($0) } : []
+    pixelValues = plan.pixelValues.map { Element($0) }
     padding = Element(plan.padValue)
     if case .image(let height, let width, let channels) = plan.source,
       plan.picture != (height, width)

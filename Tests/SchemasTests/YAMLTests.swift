@@ -1,4 +1,5 @@
 import Basics
+import Foundation
 import Schemas
 import TestSupport
 import Testing
@@ -59,5 +60,13 @@ import Testing
       try Schemas.load(yamlAt: ScratchFolder().file("none.yaml"), as: .recipe)
     }
     #expect(problem.kind == .noInput)
+  }
+
+  @Test(arguments: [
+    "fashion-mnist/teacher.yaml", "onnx/character-reader.teacher.yaml", "characters/teacher.yaml",
+  ])
+  func `the example teachers fit their schema`(name: String) throws {
+    let root = #filePath.components(separatedBy: "/Tests/")[0]
+    _ = try Schemas.load(yamlAt: "\(root)/Examples/\(name)", as: .teacher)
   }
 }
