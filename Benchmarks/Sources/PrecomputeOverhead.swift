@@ -159,8 +159,9 @@ private struct PreparedBatches: Sendable {
   }
 }
 
-/// Garments in the middle of pictures of 48 x 48, for a model that reads characters: what they show does
-/// not change how long it takes. Every class is kept.
+/// Garments in the middle of pictures of 48 x 48, for a model that reads characters.
+///
+/// What they show does not change how long it takes. Every class is kept.
 private func characterReader(
   _ model: String, _ settings: OverheadSettings, folder: String
 ) throws -> OverheadCase {

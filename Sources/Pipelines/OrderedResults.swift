@@ -25,7 +25,7 @@ package final class OrderedResults<Element: Sendable>: @unchecked Sendable {
   package func claim() -> Int? {
     condition.lock()
     defer { condition.unlock() }
-    while claimed >= used + ahead && !isOver { condition.wait() }
+    while claimed < count, claimed >= used + ahead, !isOver { condition.wait() }
     guard claimed < count, !isOver else { return nil }
     claimed += 1
     return claimed - 1

@@ -176,7 +176,9 @@ struct OutputReader {
     }
   }
 
-  /// A wrong `kind` shows itself here. NaN passes: who writes the record names its sample.
+  /// Refuses values that show a wrong `kind`.
+  ///
+  /// NaN passes: who writes the record names its sample.
   private func demand(
     _ values: UnsafeMutableBufferPointer<Float>, in range: ClosedRange<Float>, _ what: String
   ) throws {

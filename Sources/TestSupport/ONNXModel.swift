@@ -27,7 +27,9 @@ public struct ONNXModel: Sendable {
   public enum Length: Sendable, ExpressibleByIntegerLiteral, ExpressibleByStringLiteral {
     case fixed(Int)
     case free(String)
+    /// A fixed length.
     public init(integerLiteral value: Int) { self = .fixed(value) }
+    /// A free length of this name.
     public init(stringLiteral value: String) { self = .free(value) }
   }
 
