@@ -50,10 +50,12 @@ let package = Package(
     door("CLMDB", pkgConfig: "lmdb", debian: "liblmdb-dev"),
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+    door("CFreeType", pkgConfig: "freetype2", debian: "libfreetype-dev"),
     .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
+    room("FreeType", ["CFreeType", "Basics"]),
     room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
 
     // What every room may use.
@@ -71,7 +73,7 @@ let package = Package(
     room("Arrays", ["Basics"]),
 
     // The product's rooms.
-    room("DataSets", ["Arrays", "Basics", "Compression", "Schemas"]),
+    room("DataSets", ["Arrays", "Basics", "Compression", "FreeType", "Schemas"]),
     room("Views", ["Basics", "DataSets", "Schemas"]),
     room("Losses"),
     room("LogitCache", ["Basics", "BLAS", "Compression", "LMDB", "Losses"]),
@@ -108,7 +110,7 @@ let package = Package(
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
-    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "Basics"]),
+    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "FreeType", "Basics"]),
     tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),

@@ -39,8 +39,8 @@ public protocol DataSet: Sendable {
   var classNames: [String] { get }
   /// One label per sample, each in 0..<classNames.count.
   var labels: [Int32] { get }
-  /// SHA-256 over shape, count, class names, labels and all elements (docs/VIEWS.md, "Data sets");
-  /// the same for the same data, whatever files it came from.
+  /// SHA-256 over shape, count, class names, labels, all elements and what drew them, if they were
+  /// drawn (docs/VIEWS.md, "Data sets"); the same for the same data, whatever files it came from.
   var fingerprint: Digest { get }
 
   /// Copies the pixels of a sample, HWC order.

@@ -18,7 +18,10 @@ public struct InMemoryDataSet: DataSet {
   public let classNames: [String]
   /// One label per sample.
   public let labels: [Int32]
-  /// SHA-256 over shape, count, class names, labels and all elements.
+  /// What made the elements, when that is part of what they are: a renderer, its version and its
+  /// input, as canonical JSON.
+  public let origin: String?
+  /// SHA-256 over shape, count, class names, labels, all elements and the origin.
   public let fingerprint: Digest
   private let elements: Elements
 
@@ -33,18 +36,21 @@ public struct InMemoryDataSet: DataSet {
   ///   - classNames: one name per class.
   ///   - labels: one label per sample.
   ///   - elements: sample after sample, of the kind that `shape` says.
+  ///   - origin: what made the elements, when that is part of what they are.
   /// - Throws: `Problem(.corrupt)` when there is no sample, a label is not a class, the numbers of
   ///   samples and labels differ, or a feature is NaN or infinite.
   public init(
-    name: String, shape: SampleShape, classNames: [String], labels: [Int32], elements: Elements
+    name: String, shape: SampleShape, classNames: [String], labels: [Int32], elements: Elements,
+    origin: String? = nil
   ) throws {
     self.name = name
     self.shape = shape
     self.classNames = classNames
     self.labels = labels
     self.elements = elements
+    self.origin = origin
     try check(name: name, shape: shape, elements, labels, classCount: classNames.count)
-    fingerprint = digest(of: shape, elements, labels, classNames)
+    fingerprint = digest(of: shape, elements, labels, classNames, origin)
   }
 
   /// The samples in `range`, renumbered from 0.
@@ -66,7 +72,7 @@ public struct InMemoryDataSet: DataSet {
       }
     return try InMemoryDataSet(
       name: name, shape: shape, classNames: classNames, labels: Array(labels[range]),
-      elements: elements)
+      elements: elements, origin: origin)
   }
 
   /// Copies the pixels of a sample, HWC order.
@@ -134,7 +140,7 @@ private func check(
 /// The fingerprint, byte for byte as docs/VIEWS.md ("Data sets") says.
 private func digest(
   of shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
-  _ classNames: [String]
+  _ classNames: [String], _ origin: String?
 ) -> Digest {
   var builder = DigestBuilder()
   builder.append("logitcache data set 1\n")
@@ -157,6 +163,11 @@ private func digest(
   case .pixels(let pixels): builder.append(pixels)
   case .features(let features):
     features.map(\.bitPattern.littleEndian).withUnsafeBytes { builder.append($0) }
+  }
+  if let origin {
+    builder.append("origin\n")
+    builder.append(UInt64(origin.utf8.count))
+    builder.append(origin)
   }
   return builder.finish()
 }

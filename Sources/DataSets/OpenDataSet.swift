@@ -49,20 +49,26 @@ private func openWhole(_ source: String) throws -> InMemoryDataSet {
 /// Opens what a YAML file describes; paths in it are relative to its folder.
 private func openDescription(_ path: String) throws -> InMemoryDataSet {
   let value = try Schemas.load(yamlAt: path, as: .dataset)
+  let whole =
+    value["kind"] == .string("glyphs")
+    ? try GlyphDescription(value, path: path).draw() : try readFiles(value, path: path)
+  guard let first = value["first"]?.integer else { return whole }
+  return try whole.slice(0..<first, name: whole.name)
+}
+
+/// Reads the files of samples and labels that a description names.
+private func readFiles(_ value: JSONValue, path: String) throws -> InMemoryDataSet {
   func text(_ name: String) -> String { value[name]!.string! }
   func file(_ name: String) -> String { Files.path(text(name), relativeTo: path) }
   let classNames = value["classNames"]!.array!.map { $0.string! }
   let member = value["images"] == nil ? "features" : "images"
-  let whole =
-    text("kind") == "idx"
+  return text("kind") == "idx"
     ? try readIDXDataSet(
       name: text("name"), imagesPath: file("images"), labelsPath: file("labels"),
       classNames: classNames)
     : try readArrayDataSet(
       name: text("name"), member: member, samplesPath: file(member), labelsPath: file("labels"),
       classNames: classNames)
-  guard let first = value["first"]?.integer else { return whole }
-  return try whole.slice(0..<first, name: whole.name)
 }
 
 /// A data set that a Debian package installs.

@@ -34,6 +34,12 @@ struct Canvas: Sendable {
       stretch(&image, center: 0, factor: factor(amount, &draws))
     case .contrast(let amount):
       stretch(&image, center: mean(image), factor: factor(amount, &draws))
+    case .blur(let radius):
+      let weights = BoxWeights(radius: draws.between(radius.lowerBound, radius.upperBound))
+      blur(&image, size, weights, spare: &spare)
+    case .noise(let deviation):
+      let deviation = draws.between(deviation.lowerBound, deviation.upperBound)
+      addNoise(&image, deviation: deviation, &draws)
     case .erase(let limits):
       guard draws.happens(limits.probability) else { return }
       paint(&image, size, Rectangle(limits, size, &draws), fill: limits.fill)

@@ -28,6 +28,10 @@ package enum Operation: Hashable, Sendable {
   case affine(Affine)
   case brightness(amount: Fraction)
   case contrast(amount: Fraction)
+  /// In 65536ths of a pixel.
+  case blur(radius: ClosedRange<Int>)
+  /// In 65536ths of the full range of 255.
+  case noise(deviation: ClosedRange<Int>)
   case erase(Erase)
   case mixup(probability: Fraction, share: ClosedRange<Int>)
   case cutmix(probability: Fraction, area: ClosedRange<Int>)
@@ -127,6 +131,11 @@ extension Operation {
           shear: try fields.fraction("shear", 0, in: 0...45), fill: fields.fill))
     case "brightness": self = .brightness(amount: try fields.fraction("amount", 0, in: 0...1))
     case "contrast": self = .contrast(amount: try fields.fraction("amount", 0, in: 0...1))
+    case "blur":
+      let largest = Double(BoxWeights.largestRadius)
+      self = .blur(radius: try fields.range("radius", 0...0, in: 0...largest))
+    case "noise":
+      self = .noise(deviation: try fields.range("deviation", 0...0, in: 0...1))
     case "erase":
       self = .erase(
         Erase(
@@ -159,6 +168,8 @@ extension Operation {
         ])
     case .brightness(let amount): document("brightness", ["amount": text(amount)])
     case .contrast(let amount): document("contrast", ["amount": text(amount)])
+    case .blur(let radius): document("blur", ["radius": text(radius)])
+    case .noise(let deviation): document("noise", ["deviation": text(deviation)])
     case .erase(let erase):
       document(
         "erase",

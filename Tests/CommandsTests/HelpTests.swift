@@ -87,7 +87,7 @@ private func help(_ command: String) throws -> String {
       .deletingLastPathComponent().deletingLastPathComponent().path
     let found = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? []
     return found.filter { path in
-      path == "README.md" || path == "tools/quickstart"
+      path == "README.md" || ["tools/example-fashion", "tools/showcase"].contains(path)
         || path.hasPrefix("docs/") && path.hasSuffix(".md")
         || path.hasPrefix("Examples/") && path.hasSuffix(".yaml")
     }.map { root + "/" + $0 }

@@ -40,6 +40,7 @@ private struct Probe {
     ("lenet", LayerShape(height: 17, width: 19, channels: 2), 5),
     ("resnet-8", LayerShape(height: 9, width: 7, channels: 3), 6),
     ("resnet-14", LayerShape(height: 8, width: 8, channels: 1), 2),
+    ("cnn-5-7-6", LayerShape(height: 9, width: 11, channels: 2), 4),
   ])
   func `backward agrees with finite differences for every parameter`(
     name: String, input: LayerShape, classes: Int

@@ -51,8 +51,9 @@ import Testing
   func `a student learns from rebuilt rows`(loss: String) throws {
     let workshop = try Workshop(classes: 12)
     try precompute(job(workshop))
+    // At T = 1 losses read the head: three of twelve classes are too few unless that is accepted.
     let metrics = try train(
-      workshop.plan(loss, epochs: 6, "cache: cache"), workshop.options())
+      workshop.plan(loss, epochs: 6, "cache: cache"), workshop.options(acceptsError: true))
     #expect(metrics[5].loss < 0.9 * metrics[0].loss, "\(metrics.map(\.loss))")
   }
 

@@ -62,7 +62,9 @@ import Testing
     #expect(problem.kind == .noInput)
   }
 
-  @Test(arguments: ["fashion-mnist/teacher.yaml", "onnx/character-reader.teacher.yaml"])
+  @Test(arguments: [
+    "fashion-mnist/teacher.yaml", "onnx/character-reader.teacher.yaml", "characters/teacher.yaml",
+  ])
   func `the example teachers fit their schema`(name: String) throws {
     let root = #filePath.components(separatedBy: "/Tests/")[0]
     _ = try Schemas.load(yamlAt: "\(root)/Examples/\(name)", as: .teacher)

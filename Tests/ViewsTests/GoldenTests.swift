@@ -7,8 +7,8 @@ import Views
 /// Views made by a second implementation (Golden/generate.py), byte for byte.
 @Suite struct GoldenTests {
   @Test(arguments: [
-    "identity", "pad-crop", "flip", "affine", "affine-half-turn", "brightness", "contrast", "erase",
-    "mixup", "cutmix", "everything",
+    "identity", "pad-crop", "flip", "affine", "affine-half-turn", "brightness", "contrast", "blur",
+    "blur-wide", "noise", "erase", "mixup", "cutmix", "everything", "glyph",
   ])
   func `views equal the golden ones`(name: String) throws {
     let path = try #require(Bundle.module.path(forResource: "Golden/\(name)", ofType: "json"))

@@ -39,6 +39,60 @@ import Views
     #expect(mean(bytes) == Int32((exact + 0.5).rounded(.down)), "seed \(seed), \(trial.size)")
   }
 
+  @Test(arguments: 0..<60 as Range<UInt64>)
+  func `blurring equals the reference`(seed: UInt64) {
+    var trial = Trial(seed: seed)
+    let largest = trial.integer(0...1) == 0 ? 65535 : BoxWeights.largestRadius << 16
+    for radius in [0, trial.integer(0...largest), largest] {
+      trial.result = trial.image.bytes
+      var spare = trial.result
+      blur(&trial.result, trial.size, BoxWeights(radius: radius), spare: &spare)
+      #expect(
+        trial.result == trial.image.blurred(radius: radius),
+        "seed \(seed), \(trial.size), radius \(radius)")
+    }
+  }
+
+  @Test func `a box weighs one in all, and a flat image stays as it is`() {
+    let size = ImageSize(height: 9, width: 11, channels: 2)
+    for radius in stride(from: 0, through: BoxWeights.largestRadius << 16, by: 3001) {
+      let weights = BoxWeights(radius: radius)
+      let (reach, inner) = (UInt32(weights.reach), weights.inner)
+      #expect(weights.centre + 2 * (reach * inner + weights.outer) == 65536)
+      #expect(abs(Int(weights.centre) - Int(inner)) <= 10, "radius \(radius)")
+      var flat = [UInt8](repeating: 201, count: size.elementCount)
+      var spare = flat
+      blur(&flat, size, weights, spare: &spare)
+      #expect(flat.allSatisfy { $0 == 201 }, "radius \(radius)")
+    }
+  }
+
+  @Test(arguments: 0..<30 as Range<UInt64>)
+  func `noise equals the reference`(seed: UInt64) {
+    var trial = Trial(seed: seed)
+    for deviation in [0, trial.integer(0...6000), 65536] {
+      trial.result = trial.image.bytes
+      var draws = Draws(seed: seed, sample: 1, view: 2, operation: 3)
+      var same = draws
+      addNoise(&trial.result, deviation: deviation, &draws)
+      let words = trial.image.bytes.map { _ in same.next() }
+      #expect(
+        trial.result == trial.image.noisy(deviation: deviation, words: words),
+        "seed \(seed), \(trial.size), deviation \(deviation)")
+    }
+  }
+
+  @Test func `noise has the deviation asked for, and no mean`() {
+    let count = 100_000
+    var image = [UInt8](repeating: 128, count: count)
+    var draws = Draws(seed: 1, sample: 0, view: 0, operation: 0)
+    addNoise(&image, deviation: 6554, &draws)
+    let values = image.map { Double($0) - 128 }
+    let mean = values.reduce(0, +) / Double(count)
+    let deviation = (values.reduce(0) { $0 + $1 * $1 } / Double(count)).squareRoot()
+    #expect(abs(mean) < 0.4 && abs(deviation - 25.5) < 0.4, "\(mean), \(deviation)")
+  }
+
   @Test(arguments: 0..<30 as Range<UInt64>)
   func `painting equals the reference`(seed: UInt64) {
     var trial = Trial(seed: seed)

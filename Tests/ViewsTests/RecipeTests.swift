@@ -49,6 +49,8 @@ func recipe(_ yaml: String) throws -> Recipe {
         - {op: affine, degrees: 10, scale: [0.9, 1.1]}
         - {op: brightness, amount: 0.5}
         - {op: contrast, amount: 0.25}
+        - {op: blur, radius: [0, 1.5]}
+        - {op: noise, deviation: [0, 0.125]}
         - {op: erase}
         - {op: cutmix}
       """)
@@ -59,6 +61,8 @@ func recipe(_ yaml: String) throws -> Recipe {
         + #"{"degrees":"655360/65536","fill":0,"op":"affine","scale":["58982/65536","72090/65536"],"#
         + #""shear":"0/65536","translate":"0/65536"},"#
         + #"{"amount":"32768/65536","op":"brightness"},{"amount":"16384/65536","op":"contrast"},"#
+        + #"{"op":"blur","radius":["0/65536","98304/65536"]},"#
+        + #"{"deviation":["0/65536","8192/65536"],"op":"noise"},"#
         + #"{"area":["1311/65536","21627/65536"],"aspect":"216269/65536","fill":0,"op":"erase","#
         + #""probability":"32768/65536"},"#
         + #"{"area":["0/65536","32768/65536"],"op":"cutmix","probability":"65536/65536"}],"#
@@ -100,6 +104,9 @@ func recipe(_ yaml: String) throws -> Recipe {
       "{version: 1, operations: [{op: affine, degrees: 181}]}", "degrees must lie from 0.0 to 180.0"
     ),
     ("{version: 1, operations: [{op: affine, scale: [1.2, 0.8]}]}", "least value first"),
+    ("{version: 1, operations: [{op: blur}]}", "radius is missing"),
+    ("{version: 1, operations: [{op: blur, radius: [0, 8.1]}]}", "radius must lie from 0.0 to 8.0"),
+    ("{version: 1, operations: [{op: noise, deviation: [0.2, 0.1]}]}", "least value first"),
     (
       "{version: 1, operations: [{op: affine, scale: [0, 1]}]}",
       "scale must lie from 0.0625 to 16.0"
@@ -118,9 +125,12 @@ func recipe(_ yaml: String) throws -> Recipe {
     #expect(problem.message.contains("test.yaml"), "\(problem)")
   }
 
-  @Test(arguments: ["identity", "crop-flip", "strong"])
+  @Test(arguments: [
+    "fashion-mnist/identity", "fashion-mnist/crop-flip", "fashion-mnist/strong",
+    "characters/wobble",
+  ])
   func `the example recipes are recipes`(name: String) throws {
     let root = (#filePath as NSString).deletingLastPathComponent + "/../.."
-    _ = try Recipe(contentsOf: "\(root)/Examples/fashion-mnist/\(name).recipe.yaml")
+    _ = try Recipe(contentsOf: "\(root)/Examples/\(name).recipe.yaml")
   }
 }

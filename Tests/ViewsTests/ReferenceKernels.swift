@@ -35,6 +35,42 @@ struct ReferenceImage: Equatable {
     }
   }
 
+  /// Every weight is looked up by distance, every place clamped.
+  func blurred(radius: Int) -> [UInt8] {
+    let width = 2 * radius + 65536
+    let (whole, inner) = (radius / 65536, ((1 << 32) + width / 2) / width)
+    let outer = (radius % 65536 * inner + 32768) / 65536
+    func weight(_ distance: Int) -> Int {
+      if distance == 0 { return 65536 - 2 * (whole * inner + outer) }
+      return abs(distance) <= whole ? inner : outer
+    }
+    let reach = -(whole + 1)...(whole + 1)
+    let rows = ReferenceImage(
+      size: size,
+      bytes: map { y, x, c in
+        let sum = reach.reduce(32768) {
+          $0 + weight($1) * pixel(y, min(max(x + $1, 0), size.width - 1), c, fill: 0)
+        }
+        return sum / 65536
+      })
+    return map { y, x, c in
+      let sum = reach.reduce(32768) {
+        $0 + weight($1) * rows.pixel(min(max(y + $1, 0), size.height - 1), x, c, fill: 0)
+      }
+      return sum / 65536
+    }
+  }
+
+  /// `words` has one for each byte.
+  func noisy(deviation: Int, words: [UInt32]) -> [UInt8] {
+    let factor = (deviation * 113_069 + 32768) / 65536
+    return zip(bytes, words).map { byte, word in
+      let sum = withUnsafeBytes(of: word) { $0.reduce(0) { $0 + Int($1) } }
+      let noise = Double((sum - 510) * factor + 32768) / 65536
+      return UInt8(min(255, max(0, Int(byte) + Int(noise.rounded(.down)))))
+    }
+  }
+
   func painted(_ part: Rectangle, fill: UInt8) -> [UInt8] {
     map { y, x, c in part.contains(y, x) ? Int(fill) : pixel(y, x, c, fill: 0) }
   }

@@ -12,7 +12,8 @@ struct TimingTests {
     let operations = [
       "", "{op: pad-crop, pad: 2}", "{op: flip}", "{op: pad-crop, pad: 2}, {op: flip}",
       "{op: affine, degrees: 10, translate: 0.1}", "{op: brightness, amount: 0.3}",
-      "{op: contrast, amount: 0.3}",
+      "{op: contrast, amount: 0.3}", "{op: blur, radius: [0, 0.9]}", "{op: blur, radius: [1, 2]}",
+      "{op: noise, deviation: [0, 0.1]}",
       "{op: flip}, {op: affine, degrees: 10}, {op: brightness, amount: 0.2}, {op: cutmix}",
       "{op: erase, probability: 1}", "{op: mixup}", "{op: cutmix}",
     ]

@@ -145,6 +145,36 @@ def contrast(image, op, draws):
     return stretch(image, mean, draws.between(ONE - op["amount"], ONE + op["amount"]))
 
 
+def blur(image, op, draws):
+    height, width, _ = size(image)
+    r = draws.between(*op["radius"])
+    n, wide = r >> 16, 2 * r + ONE
+    inner = ((1 << 32) + wide // 2) // wide
+    outer = ((r % ONE) * inner + 32768) >> 16
+    weights = {0: ONE - 2 * (n * inner + outer)}
+    for i in range(1, n + 1):
+        weights[i] = weights[-i] = inner
+    weights[n + 1] = weights[-n - 1] = outer
+
+    def near(place, length):
+        return min(max(place, 0), length - 1)
+
+    rows = each(image, lambda y, x, c: (
+        sum(image[y][near(x + i, width)][c] * w for i, w in weights.items()) + 32768) >> 16)
+    return each(image, lambda y, x, c: (
+        sum(rows[near(y + i, height)][x][c] * w for i, w in weights.items()) + 32768) >> 16)
+
+
+def noise(image, op, draws):
+    factor = (draws.between(*op["deviation"]) * 113069 + 32768) >> 16
+
+    def value(y, x, c):
+        total = sum(draws.next().to_bytes(4, "little"))
+        return min(255, max(0, image[y][x][c] + (((total - 510) * factor + 32768) >> 16)))
+
+    return each(image, value)
+
+
 def inside(part, y, x):
     top, left, height, width = part
     return top <= y < top + height and left <= x < left + width
@@ -189,13 +219,13 @@ def cutmix(image, other, op, draws):
 
 
 PLAIN = {"pad-crop": pad_crop, "flip": flip, "affine": affine, "brightness": brightness,
-         "contrast": contrast, "erase": erase}
+         "contrast": contrast, "blur": blur, "noise": noise, "erase": erase}
 MIXING = {"mixup": mixup, "cutmix": cutmix}
 DEFAULTS = {
     "pad-crop": {"fill": 0},
     "flip": {"probability": 0.5},
     "affine": {"degrees": 0, "translate": 0, "scale": [1, 1], "shear": 0, "fill": 0},
-    "brightness": {}, "contrast": {},
+    "brightness": {}, "contrast": {}, "blur": {}, "noise": {},
     "erase": {"probability": 0.5, "area": [0.02, 0.33], "aspect": 3.3, "fill": 0},
     "mixup": {"probability": 1, "share": [0.5, 1]},
     "cutmix": {"probability": 1, "area": [0, 0.5]},
@@ -321,3 +351,11 @@ if __name__ == "__main__":
         {"op": "affine", "degrees": 15, "translate": 0.1, "scale": [0.9, 1.1], "shear": 5},
         {"op": "brightness", "amount": 0.3}, {"op": "contrast", "amount": 0.3}, {"op": "erase"},
         {"op": "cutmix", "probability": 0.5}), 2**63 + 11, [8, 8, 3], 5)
+    golden("blur", recipe({"op": "blur", "radius": [0, 1]}), 12, [6, 7, 2], 5)
+    golden("blur-wide", recipe({"op": "blur", "radius": [0.5, 8]}), 13, [9, 5, 1], 6)
+    golden("noise", recipe({"op": "noise", "deviation": [0, 0.5]}), 14, [5, 6, 3], 4)
+    golden("glyph", recipe(
+        {"op": "affine", "degrees": 8, "translate": 0.05, "scale": [0.85, 1.1], "shear": 8,
+         "fill": 255},
+        {"op": "blur", "radius": [0, 0.8]}, {"op": "contrast", "amount": 0.4},
+        {"op": "noise", "deviation": [0, 0.06]}), 2**40 + 15, [12, 12, 1], 4)

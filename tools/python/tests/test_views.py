@@ -21,7 +21,7 @@ from logitcache.views import (
     read_idx,
 )
 from logitcache.views.operations import root, sine_and_cosine, tangent
-from logitcache.views.philox import philox
+from logitcache.views.philox import Draws, philox
 
 ROOT = pathlib.Path(__file__).parents[3]
 GOLDEN = sorted((ROOT / "Tests/ViewsTests/Golden").glob("*.json"))
@@ -70,6 +70,8 @@ def test_there_are_golden_views_of_every_operation():
         "affine",
         "brightness",
         "contrast",
+        "blur",
+        "noise",
         "erase",
         "mixup",
         "cutmix",
@@ -118,7 +120,8 @@ def test_sines_and_tangents_are_close_to_the_true_ones():
         ([], "must have the members"),
         ({"version": 2, "operations": []}, "only 1 is known"),
         ({"version": True, "operations": []}, "only 1 is known"),
-        ({"version": 1, "operations": [{"op": "blur"}]}, "unknown operation 'blur'"),
+        ({"version": 1, "operations": [{"op": "haze"}]}, "unknown operation 'haze'"),
+        ({"version": 1, "operations": [{"op": "blur"}]}, "radius is missing"),
         ({"version": 1, "operations": [{"op": "flip", "often": 1}]}, "unknown parameters often"),
         ({"version": 1, "operations": [{"op": "pad-crop"}]}, "pad is missing"),
         ({"version": 1, "operations": [{"op": "pad-crop", "pad": 0.5}]}, "pad must be an integer"),
@@ -203,6 +206,27 @@ def test_idx_files_are_read_plain_and_packed(tmp_path):
             read_idx(tmp_path / "wrong")
     with pytest.raises(LogitCacheError, match="cannot read"):
         read_idx(tmp_path / "absent")
+
+
+def test_words_come_in_the_same_order_one_by_one_and_many_at_once():
+    samples = np.array([3, 1, 4])
+    for before in range(6):
+        for count in range(1, 10):
+            alone, together = Draws(5, samples, 2, 1), Draws(5, samples, 2, 1)
+            for _ in range(before):
+                assert np.array_equal(alone.word(), together.word())
+            wanted = np.stack([alone.word() for _ in range(count)], axis=1)
+            assert np.array_equal(together.words(count), wanted)
+            for _ in range(5):
+                assert np.array_equal(alone.word(), together.word())
+
+
+def test_what_drew_the_pictures_is_in_the_fingerprint():
+    data = pictures(3, 3, 1, 4)
+    drawn = DataSet("it", data.elements, data.labels, data.class_names, origin='{"em":40}')
+    other = DataSet("it", data.elements, data.labels, data.class_names, origin='{"em":41}')
+    assert len({data.fingerprint, drawn.fingerprint, other.fingerprint}) == 3
+    assert drawn.slice(0, 4).fingerprint == drawn.fingerprint
 
 
 def test_a_data_set_can_be_cut(tmp_path):

@@ -32,14 +32,16 @@ class DataSet:
     """Samples and labels.
 
     `elements` are images uint8 [n, h, w, c] or features float32 [n, width]; `labels` int32 [n].
+    `origin` says what drew the images, where the fingerprint contains that; None elsewhere.
     """
 
-    def __init__(self, name: str, elements, labels, class_names):
+    def __init__(self, name: str, elements, labels, class_names, origin: str | None = None):
         """Takes arrays; images may lack the axis of channels."""
         elements, labels = np.asarray(elements), np.asarray(labels)
         if elements.dtype == np.uint8 and elements.ndim == 3:
             elements = elements[..., None]
         self.name = name
+        self.origin = origin
         self.elements = elements
         self.class_names = tuple(class_names)
         self.is_images = elements.dtype == np.uint8 and elements.ndim == 4
@@ -85,6 +87,7 @@ class DataSet:
             self.elements[begin:end],
             self.labels[begin:end],
             self.class_names,
+            self.origin,
         )
 
     @property
@@ -103,6 +106,9 @@ class DataSet:
         little = self.elements.dtype.newbyteorder("<")
         for start in range(0, len(self), rows):
             builder.update(self.elements[start : start + rows].astype(little).tobytes())
+        if self.origin is not None:
+            text = self.origin.encode()
+            builder.update(b"origin\n" + struct.pack("<Q", len(text)) + text)
         return builder.hexdigest()
 
 

@@ -186,6 +186,44 @@ def _stretch(images, centres, operation: Operation, draws: Draws) -> np.ndarray:
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
 
+# Sharpness and noise
+
+
+def blur(images: np.ndarray, operation: Operation, draws: Draws) -> np.ndarray:
+    radius = draws.between(*operation["radius"])
+    width = 2 * radius + ONE
+    inner = ((1 << 32) + width // 2) // width
+    outer = _round((radius % ONE) * inner)
+    reach = radius >> 16
+    weights = [ONE - 2 * (reach * inner + outer)]
+    for distance in range(1, int(reach.max()) + 2):
+        weights.append(
+            np.where(distance <= reach, inner, np.where(distance == reach + 1, outer, 0))
+        )
+    for axis in (2, 1):
+        images = _average(images, weights, axis)
+    return images
+
+
+def _average(images: np.ndarray, weights: list, axis: int) -> np.ndarray:
+    """Weighs each pixel with its neighbours along an axis; outside counts as the nearest inside."""
+    places = np.arange(images.shape[axis])
+    total = images * _each(weights[0])
+    for distance, weight in enumerate(weights[1:], 1):
+        for other in (places - distance, places + distance):
+            near = np.clip(other, 0, len(places) - 1)
+            total += images.take(near, axis) * _each(weight)
+    return _round(total).astype(np.uint8)
+
+
+def noise(images: np.ndarray, operation: Operation, draws: Draws) -> np.ndarray:
+    factor = _round(draws.between(*operation["deviation"]) * 113069)
+    words = draws.words(images[0].size)
+    sums = sum(words >> shift & 255 for shift in (0, 8, 16, 24))
+    added = _round((sums - 510) * factor[:, None]).reshape(images.shape)
+    return np.clip(images + added, 0, 255).astype(np.uint8)
+
+
 # Rectangles and partners
 
 
@@ -246,6 +284,8 @@ PLAIN = {
     "affine": affine,
     "brightness": brightness,
     "contrast": contrast,
+    "blur": blur,
+    "noise": noise,
     "erase": erase,
 }
 MIXING = {"mixup": mixup, "cutmix": cutmix}

@@ -39,9 +39,22 @@ class Draws:
             counters = np.empty((len(self.samples), 4), np.uint64)
             counters[:, 0] = self.samples
             counters[:, 1:] = *self.rest, block
-            self.words = philox(counters, self.key).astype(np.int64)
+            self.latest = philox(counters, self.key).astype(np.int64)
         self.used += 1
-        return self.words[:, lane]
+        return self.latest[:, lane]
+
+    def words(self, count: int) -> np.ndarray:
+        """The next `count` words of every sample, [B, count]."""
+        first, skipped = divmod(self.used, 4)
+        blocks = np.arange(first, (self.used + count + 3) // 4)
+        counters = np.empty((len(self.samples), len(blocks), 4), np.uint64)
+        counters[..., 0] = self.samples[:, None]
+        counters[..., 1], counters[..., 2] = self.rest
+        counters[..., 3] = blocks
+        words = philox(counters, self.key).astype(np.int64)
+        # What word() goes on with in the middle of a block.
+        self.used, self.latest = self.used + count, words[:, -1]
+        return words.reshape(len(self.samples), -1)[:, skipped : skipped + count]
 
     def below(self, bound) -> np.ndarray:
         """In [0, bound - 1]; the bound is at most 2^31, one for all or one for each sample."""

@@ -29,6 +29,8 @@ _PARAMETERS = {
     },
     "brightness": {"amount": ("number", None, 0, 1)},
     "contrast": {"amount": ("number", None, 0, 1)},
+    "blur": {"radius": ("range", None, 0, 8)},
+    "noise": {"deviation": ("range", None, 0, 1)},
     "erase": {
         "probability": _CHANCE,
         "area": ("range", [0.02, 0.33], 0, 1),
