@@ -20,6 +20,11 @@ struct RateSettings {
   var samples: Int?
   /// Of 256 rows, for the gradients.
   var batches: Int?
+  var form: RowForm
+  /// The records of the job that the calibration decides for; those at hand when left out.
+  var jobRecords: Int?
+  /// Where the caches stay, each named by teacher and k; they are removed when left out.
+  var keep: String?
 }
 
 /// What records with one k came to.
@@ -38,6 +43,9 @@ struct RateResult: Encodable {
   /// What the cache learned before its first block, and the bytes of that.
   var calibration: String
   var calibrationBytes: Int
+  /// The records of the job it decided for, and its bytes spread over them.
+  var jobRecords: Int
+  var calibrationBytesPerRecord: Double
   /// Heads selected and errors measured, over all C classes, on one core.
   var measuredPerSecond: Double
   /// Records written, on one core.
@@ -54,18 +62,20 @@ private let seed: UInt64 = 1
 
 func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport) throws {
   let rows = try TeacherRows(
-    folder: settings.folder, name: settings.teacher, limit: settings.samples)
+    folder: settings.folder, name: settings.teacher, form: settings.form, limit: settings.samples)
   // Full gradients of every batch and loss are kept.
   let batches = settings.batches ?? (rows.classes > 4096 ? 2 : 8)
   let start = CPUTime.now
   let study = try GradientStudy(rows, batches: batches, seed: seed)
   var results: [RateResult] = []
   for k in settings.heads where k <= rows.classes {
-    results.append(try rate(rows, k: k, study))
+    results.append(try rate(rows, k: k, settings, study))
   }
+  let jobRecords = settings.jobRecords ?? rows.count
   report.setup = [
     "batches": "\(study.chosen.count / GradientStudy.batchRows) of \(GradientStudy.batchRows)",
     "busy": start.busyCores,
+    "calibration": "from a third of the blocks, its lists chosen as for \(jobRecords) records",
     "rows": "\(rows.views) views of \(rows.samples) samples, \(rows.classes) classes",
     "seed": "\(seed)",
     "student": String(
@@ -76,6 +86,7 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
       format: "mean p1 %.3f, agrees with the label on %.1f %%", rows.facts.meanP1,
       100 * rows.facts.agreementWithLabel),
     "threads": "1, its CPU time",
+    "values": rows.form == .logits ? "logits" : "logits minus their log-sum-exp",
     "what the rows are": rows.facts.how,
   ]
   report.rates = results
@@ -86,10 +97,18 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   }
 }
 
-private func rate(_ rows: TeacherRows, k: Int, _ study: GradientStudy) throws -> RateResult {
-  let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
-  defer { try? FileManager.default.removeItem(atPath: folder) }
-  let cache = try RateCache(rows, k: k, folder: folder)
+private func rate(
+  _ rows: TeacherRows, k: Int, _ settings: RateSettings, _ study: GradientStudy
+) throws -> RateResult {
+  let folder =
+    settings.keep.map { "\($0)/\(rows.name)-\(k)" }
+    ?? FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
+  defer { if settings.keep == nil { try? FileManager.default.removeItem(atPath: folder) } }
+  if FileManager.default.fileExists(atPath: folder) {
+    throw Problem(.cannotCreate, "\(folder) exists: remove it, or keep caches elsewhere")
+  }
+  let jobRecords = settings.jobRecords ?? rows.count
+  let cache = try RateCache(rows, k: k, jobRecords: jobRecords, folder: folder)
   let (records, direct) = try cache.read(rows, chosen: study.chosen)
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
@@ -104,7 +123,8 @@ private func rate(_ rows: TeacherRows, k: Int, _ study: GradientStudy) throws ->
         ($0.name, Double($0.storedBytes) / count)
       }),
     plainBytes: 4 * k + 4, calibration: cache.calibration.summary,
-    calibrationBytes: cache.calibration.bytes.count,
+    calibrationBytes: cache.calibration.bytes.count, jobRecords: jobRecords,
+    calibrationBytesPerRecord: Double(cache.calibration.bytes.count) / Double(jobRecords),
     measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,
     decodedPerSecond: count / (try cache.decodeSeconds()),
     gradientErrors: try study.errors(of: records), certificate: checks,
@@ -125,7 +145,9 @@ extension RateResult {
       k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, fileBytesPerRecord,
       measuredPerSecond, encodedPerSecond,
       decodedPerSecond)
-      + "         learned: \(calibration), \(calibrationBytes) bytes\n"
+      + String(
+        format: "         learned: %@, %d bytes, %.2f B/record of %d\n", calibration,
+        calibrationBytes, calibrationBytesPerRecord, jobRecords)
       + "         bytes: \(fields.joined(separator: ", "))\n"
       + "         gradient errors in %: \(errors.joined(separator: ", "))\n"
       + String(format: "         certificate differs by %.1e at most", certificateDifference)

@@ -12,10 +12,10 @@ struct RateCache {
   /// What the cache learned, and bytes of it and of the labels.
   var calibration: Calibration { reader.calibration }
 
-  /// Writes all rows, block by block.
-  init(_ rows: TeacherRows, k: Int, folder: String) throws {
+  /// Writes all rows, block by block, with a calibration that suits a job of so many records.
+  init(_ rows: TeacherRows, k: Int, jobRecords: Int, folder: String) throws {
     var manifest = Self.manifest(rows, k: k)
-    let calibration = try Self.calibration(manifest, rows)
+    let calibration = try Self.calibration(manifest, rows, jobRecords: jobRecords)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
     let writer = try CacheWriter(
@@ -37,13 +37,15 @@ struct RateCache {
     reader = try CacheReader(path: folder)
   }
 
-  /// Learned from every third block: the study's tables saw about as much.
+  /// Learned from a third of the blocks, other samples of each view: the study's tables saw about as much.
   private static func calibration(
-    _ manifest: Manifest, _ rows: TeacherRows
+    _ manifest: Manifest, _ rows: TeacherRows, jobRecords: Int
   ) throws -> Calibration {
     let encoder = try BlockEncoder(manifest: manifest)
-    let keys = manifest.blockKeys.enumerated().filter { $0.offset % 3 == 0 }.map(\.element)
-    let blocks = try keys.map { key in
+    let (views, blocks) = (manifest.views, manifest.blocksPerView)
+    let count = max(1, views * blocks / 3)
+    let keys = (0..<count).map { BlockKey(view: $0 % views, block: $0 * blocks / count) }
+    let measured = try keys.map { key in
       let samples = manifest.samples(of: key)
       let logits = rows.copy(view: key.view, samples: samples)
       return try encoder.measure(
@@ -51,7 +53,7 @@ struct RateCache {
         block: key.block, firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
         forCalibration: true)
     }
-    return Calibration.learn(blocks, manifest)
+    return Calibration.learn(measured, manifest, records: jobRecords)
   }
 
   private static func manifest(_ rows: TeacherRows, k: Int) -> Manifest {
