@@ -61,8 +61,9 @@ struct RateCache {
       dataSet: DataSetIdentity(
         name: rows.name, fingerprint: Digest(of: rows.name), labels: rows.labels,
         classNames: (0..<rows.classes).map { "\($0)" }),
-      recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
-      seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),
+      recipe: RecipeIdentity(
+        digest: Digest(of: rows.name), content: .object(["rows": .string(rows.name)])),
+      seed: 1, views: rows.views, teacher: .object(["name": .string(rows.facts.teacher)]),
       encoding: Encoding(classes: rows.classes, k: k))
   }
 

@@ -94,7 +94,7 @@ extension OrderTable {
       all, Popularity(all, classes: encoding.classes), best.key, length: best.length)
   }
 
-  /// The lengths of lists to try: 32, 64, ... up to eight times k, at least 128.
+  /// The lengths of lists to try: 32 and its doubles up to eight times k, at least 128.
   private static func lengths(_ encoding: Encoding) -> [Int] {
     let longest = min(encoding.classes, max(128, 8 * encoding.k))
     var lengths = [min(32, longest)]
