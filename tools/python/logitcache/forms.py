@@ -8,6 +8,7 @@ from .errors import demand
 
 BUCKETS, PLAIN = 0, 16
 CODES = (1, 2, 4)
+FORMS = (BUCKETS, *CODES, PLAIN)
 _LARGEST = 2**32 - 1
 _WIDEST = 32
 
@@ -102,7 +103,7 @@ class PieceReader:
 # Writing
 
 
-def write_integers(values: np.ndarray) -> tuple[int, int, bytes]:
+def write_integers(values: np.ndarray, among=FORMS) -> tuple[int, int, bytes]:
     """Form, width and bytes of integers: the form with the fewest bits, the first among equals."""
     values = values.ravel()
     width = int(values.max(initial=0)).bit_length()
@@ -113,6 +114,7 @@ def write_integers(values: np.ndarray) -> tuple[int, int, bytes]:
         bits, _, _, rest = _write_buckets(values[values >= top] - top)
         choices.append((_prefix_code_bits(codes) + bits, form, 0, codes + rest))
     choices.append((len(values) * width, PLAIN, width, pack_bits(values, width)))
+    choices = [choice for choice in choices if choice[1] in among]
     return min(choices, key=lambda choice: choice[:2])[1:]
 
 
