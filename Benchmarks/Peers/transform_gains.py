@@ -2,10 +2,11 @@
 
     transform_gains.py CACHE... [--json] [--save NAME]
 
-Decodes every block with the package in tools/python, writes its columns again with one step left out, and counts
-bytes after zstd level 1 with a zstd block for every piece, as a cache has them. Nothing else changes: lists and
-coefficients are those of the cache. Beside them: the bytes of an order-0 range coder with a model for each rank,
-which learns its counts while it codes a block, and of one that knew the counts of the whole cache before.
+Decodes every block with the package in tools/python, writes its columns again with one step left
+out, and counts bytes after zstd level 1 with a zstd block for every piece, as a cache has them.
+Nothing else changes: lists and coefficients are those of the cache. Beside them: the bytes of an
+order-0 range coder with a model for each rank, which learns its counts while it codes a block, and
+of one that knew the counts of the whole cache before.
 """
 
 import argparse
@@ -23,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tools/python"))
 import logitcache  # noqa: E402
 from logitcache.blocks import groups  # noqa: E402
 from logitcache.calibration import BY_FIRST_CLASS, NO_KEY, Calibration, Orders  # noqa: E402
-from logitcache.forms import BUCKETS, CODES, FORMS, PLAIN, write_integers  # noqa: E402
+from logitcache.forms import BUCKETS, FORMS, PLAIN, write_integers  # noqa: E402
 from logitcache.tails import TailPredictor  # noqa: E402
 
 PLANES = {"ids": [1], "gaps": [2], "largest": [3], "label": [4, 5], "tails": range(16, 24)}
@@ -58,23 +59,33 @@ def grouped(values: np.ndarray, write=formed) -> list[bytes]:
     return [piece for part in parts for piece in write(part)]
 
 
-def from_smallest(values: np.ndarray) -> list[bytes]:
-    smallest = int(values.min())
-    return [np.int32(smallest).tobytes(), *formed(values.astype(np.int64) - smallest)]
+def from_smallest(values: np.ndarray, write=formed) -> list[bytes]:
+    least = int(values.min())
+    return [np.int32(least).tobytes(), *write(values.astype(np.int64) - least)]
 
 
 def buckets_or_plain(values: np.ndarray) -> list[bytes]:
     return formed(values, (BUCKETS, PLAIN))
 
 
-def stored(pieces: list[bytes], level: int = 1, blocks: bool = True) -> int:
-    """Bytes of one zstd frame, with a block for every piece or without such borders."""
-    compressor = zstandard.ZstdCompressor(level=level).compressobj()
+def smallest(values: np.ndarray) -> list[bytes]:
+    """The pieces of the form that zstd makes smallest, which a writer finds by trying all."""
+    return min((formed(values, [form]) for form in FORMS), key=stored)
+
+
+#: Level 1 gives a piece of at most 1,024 bytes the Huffman table of the piece before wherever that
+#: can code it; from this strategy on zstd does not.
+OWN_TABLES = {"strategy": zstandard.STRATEGY_LAZY, "search_log": 1, "min_match": 7}
+
+
+def stored(pieces: list[bytes], level: int = 1, **parameters) -> int:
+    """Bytes of one zstd frame with a block for every piece."""
+    chosen = zstandard.ZstdCompressionParameters.from_level(level, **parameters)
+    compressor = zstandard.ZstdCompressor(compression_params=chosen).compressobj()
     size = 0
-    for piece in pieces:
+    for piece in filter(None, pieces):
         size += len(compressor.compress(piece))
-        if blocks and piece:
-            size += len(compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+        size += len(compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
     return size + len(compressor.flush())
 
 
@@ -166,11 +177,29 @@ def tail_steps(columns, encoding, calibration: Calibration) -> dict[str, list[by
     }
 
 
-def label_pieces(columns, k: int) -> list[bytes]:
-    outside = columns.label_ranks >= k
-    ranks = np.where(outside, columns.label_ranks.astype(np.int64) - k + 1, 0)
-    gaps = (columns.label_levels.astype(np.int64) - columns.levels[:, -1])[outside]
-    return [*formed(ranks), *formed(gaps)]
+def planes(columns, encoding, calibration: Calibration) -> dict[str, list[np.ndarray]]:
+    """The integers of a block by field, a list for each rank or plane."""
+    levels, tails = columns.levels.T.astype(np.int64), columns.tails.T.astype(np.int64)
+    outside = columns.label_ranks >= encoding.k
+    ranks = np.where(outside, columns.label_ranks.astype(np.int64) - encoding.k + 1, 0)
+    gaps = (columns.label_levels.astype(np.int64) - levels[-1])[outside]
+    predictor = TailPredictor(encoding, calibration.coefficients)
+    return {
+        "ids": list(Ids(columns, calibration).ranks(calibration.orders, True)),
+        "gaps": list(np.diff(levels, axis=0)),
+        "largest": [columns.largest.astype(np.int64) - int(columns.largest.min())],
+        "label": [ranks, gaps],
+        "tails": predictor.encode(levels, tails) if len(tails) else [],
+    }
+
+
+def all_pieces(fields: dict[str, list[np.ndarray]], write=formed) -> list[bytes]:
+    """What a cache makes of a block, without header, directory and the smallest of its largest."""
+    alone = [*fields["largest"], *fields["label"], *fields["tails"]]
+    return [
+        *(piece for name in ("ids", "gaps") for piece in grouped(np.array(fields[name]), write)),
+        *(piece for plane in alone for piece in write(plane)),
+    ]
 
 
 def largest_steps(columns, encoding) -> dict[str, list[bytes]]:
@@ -186,39 +215,42 @@ def largest_steps(columns, encoding) -> dict[str, list[bytes]]:
 
 
 class Models:
-    """Bits that coders of buckets need, with a model for each rank; bits inside a bucket are added as they are."""
+    """Bits that coders of buckets need, with a model for each rank.
+
+    The bits that tell an integer from others in its bucket are counted as they are.
+    """
 
     def __init__(self):
         self.counts: dict[str, list[np.ndarray]] = {}
-        self.adaptive: dict[str, float] = {}
-        self.inside: dict[str, float] = {}
+        self.adaptive: dict[str, float] = dict.fromkeys(PLANES, 0)
+        self.inside: dict[str, int] = dict.fromkeys(PLANES, 0)
 
-    def add(self, field: str, values: np.ndarray) -> None:
-        """Adds one block's integers [ranks, rows]."""
-        octaves = np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1
-        widths = np.where(values < 16, 0, np.maximum(octaves - 2, 0))
-        numbers = np.where(values < 16, values, 4 * (widths + 2) + (values >> widths & 3))
-        found = [np.bincount(row, minlength=128) for row in numbers]
-        known = self.counts.setdefault(field, [np.zeros(128, np.int64) for _ in found])
-        for before, more in zip(known, found):
-            self.adaptive[field] = self.adaptive.get(field, 0) + learning_bits(more)
-            before += more
-        self.inside[field] = self.inside.get(field, 0) + int(widths.sum())
+    def add(self, field: str, ranks: list[np.ndarray]) -> None:
+        """Adds one block's integers."""
+        known = self.counts.setdefault(field, [np.zeros(128, np.int64) for _ in ranks])
+        for before, values in zip(known, ranks):
+            octaves = np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1
+            widths = np.where(values < 16, 0, np.maximum(octaves - 2, 0))
+            numbers = np.where(values < 16, values, 4 * (widths + 2) + (values >> widths & 3))
+            found = np.bincount(numbers, minlength=128)
+            self.adaptive[field] += learning_bits(found)
+            self.inside[field] += int(widths.sum())
+            before += found
 
     def bytes(self, field: str, adaptive: bool) -> float:
         known = sum(known_bits(counts) for counts in self.counts.get(field, []))
-        coded = self.adaptive.get(field, 0) if adaptive else known
-        return (coded + self.inside.get(field, 0)) / 8
+        return ((self.adaptive[field] if adaptive else known) + self.inside[field]) / 8
 
 
 def known_bits(counts: np.ndarray) -> float:
+    """Of a coder that knows the counts."""
     some = counts[counts > 0]
-    return float(some.sum() * math.log2(some.sum()) - (some * np.log2(some)).sum())
+    return float(some.sum() * math.log2(max(1, some.sum())) - (some * np.log2(some)).sum())
 
 
 def learning_bits(counts: np.ndarray) -> float:
-    """Of a coder that starts each block with half a count for every bucket up to the largest one used."""
-    symbols, total = int(np.flatnonzero(counts)[-1]) + 1, int(counts.sum())
+    """Of a coder that begins with half a count for every bucket up to the largest one used."""
+    symbols, total = int(np.flatnonzero(counts).max(initial=0)) + 1, int(counts.sum())
     nats = math.lgamma(total + symbols / 2) - math.lgamma(symbols / 2)
     for count in counts[counts > 0]:
         nats -= math.lgamma(count + 0.5) - math.lgamma(0.5)
@@ -244,22 +276,14 @@ def measure(path: str) -> dict:
             columns, info = cache.block(view, block).columns, cache.info(view, block)
             total += columns.rows
             whole += info.stored_bytes
-            for field, planes in PLANES.items():
-                written[field] += sum(info.planes.get(plane, (0, 0))[1] for plane in planes)
-            ids = id_steps(Ids(columns, calibration))
-            gaps = gap_steps(columns)
-            tails = tail_steps(columns, encoding, calibration)
-            largest = largest_steps(columns, encoding)
-            for field, pieces in [("ids", ids), ("gaps", gaps), ("tails", tails)]:
-                add(field, pieces)
-            add("largest", largest)
-            pieces = [
-                *ids["+ packed forms"],
-                *gaps["+ packed forms"],
-                *largest["from the smallest, in a form"],
-                *label_pieces(columns, encoding.k),
-                *tails.get("+ learned coefficients", []),
-            ]
+            for field, numbers in PLANES.items():
+                written[field] += sum(info.planes.get(number, (0, 0))[1] for number in numbers)
+            add("ids", id_steps(Ids(columns, calibration)))
+            add("gaps", gap_steps(columns))
+            add("tails", tail_steps(columns, encoding, calibration))
+            add("largest", largest_steps(columns, encoding))
+            fields = planes(columns, encoding, calibration)
+            pieces, best = all_pieces(fields), all_pieces(fields, smallest)
             for name, size in [
                 ("a block for every piece, level 1", stored(pieces)),
                 ("one block", stored([b"".join(pieces)])),
@@ -267,9 +291,13 @@ def measure(path: str) -> dict:
                 ("level 9", stored(pieces, 9)),
                 ("level 19", stored(pieces, 19)),
                 ("no zstd", sum(map(len, pieces))),
+                ("level 1, a table for every piece", stored(pieces, **OWN_TABLES)),
+                ("level 1, forms chosen by trying", stored(best)),
+                ("level 1, both", stored(best, **OWN_TABLES)),
             ]:
                 frames[name] = frames.get(name, 0) + size
-            add_models(models, columns, encoding, calibration)
+            for field, ranks in fields.items():
+                models.add(field, ranks)
 
     def share(sizes: dict) -> dict:
         return {name: round(size / total, 4) for name, size in sizes.items()}
@@ -292,27 +320,12 @@ def measure(path: str) -> dict:
     }
 
 
-def add_models(models: Models, columns, encoding, calibration: Calibration) -> None:
-    ids = Ids(columns, calibration)
-    levels = columns.levels.T.astype(np.int64)
-    tails = columns.tails.T.astype(np.int64)
-    models.add("ids", ids.ranks(calibration.orders, True))
-    models.add("gaps", np.diff(levels, axis=0))
-    largest = columns.largest.astype(np.int64)
-    models.add("largest", np.atleast_2d(largest - largest.min()))
-    outside = columns.label_ranks >= encoding.k
-    ranks = np.where(outside, columns.label_ranks.astype(np.int64) - encoding.k + 1, 0)
-    models.add("label", np.atleast_2d(ranks))
-    if len(tails):
-        predictor = TailPredictor(encoding, calibration.coefficients)
-        models.add("tails", np.array(predictor.encode(levels, tails)))
-
-
 def table(figures: dict) -> str:
     """The figures of a cache as text."""
     lines = [
-        f"{figures['cache']}: C = {figures['classes']}, k = {figures['k']}, {figures['records']} records, "
-        f"{figures['stored']:.2f} B/record, lists: {'yes' if figures['hasLists'] else 'no'}"
+        f"{figures['cache']}: C = {figures['classes']}, k = {figures['k']}, "
+        f"{figures['records']} records, {figures['stored']:.2f} B/record, "
+        f"lists: {'yes' if figures['hasLists'] else 'no'}"
     ]
     for field, steps in figures["steps"].items():
         lines.append(f"  {field}: {figures['fields'][field]:.2f} in the cache")
