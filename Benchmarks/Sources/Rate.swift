@@ -34,6 +34,8 @@ struct RateResult: Encodable {
   var blockRows: Int
   /// Of the blocks' stored values, checksums included.
   var bytesPerRecord: Double
+  /// The same of the blocks alone that the calibration did not see; 0 when it saw all.
+  var unseenBytesPerRecord: Double
   /// Of the whole data file: pages and index too.
   var fileBytesPerRecord: Double
   /// Of each plane, by name; frames and checksums are the rest.
@@ -113,11 +115,19 @@ private func rate(
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
   let count = Double(rows.count)
-  var stored = 0
-  try reader.forEachBlock { _, info in stored += info.storedBytes }
+  let seen = Set(RateCache.calibrationKeys(reader.manifest))
+  var (stored, unseen, unseenRows) = (0, 0, 0)
+  try reader.forEachBlock { key, info in
+    stored += info.storedBytes
+    if seen.contains(key) { return }
+    unseen += info.storedBytes
+    unseenRows += info.rows
+  }
   return RateResult(
     k: k, records: rows.count, blockRows: reader.manifest.encoding.blockRows,
-    bytesPerRecord: Double(stored) / count, fileBytesPerRecord: Double(reader.fileBytes) / count,
+    bytesPerRecord: Double(stored) / count,
+    unseenBytesPerRecord: Double(unseen) / Double(max(1, unseenRows)),
+    fileBytesPerRecord: Double(reader.fileBytes) / count,
     planes: Dictionary(
       uniqueKeysWithValues: try reader.sizeByPlane().map {
         ($0.name, Double($0.storedBytes) / count)
@@ -141,8 +151,9 @@ extension RateResult {
     }
     return String(
       format:
-        "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
-      k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, fileBytesPerRecord,
+        "k=%-4d %8.2f B/record (%.2f of %d; unseen blocks %.2f, file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
+      k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, unseenBytesPerRecord,
+      fileBytesPerRecord,
       measuredPerSecond, encodedPerSecond,
       decodedPerSecond)
       + String(

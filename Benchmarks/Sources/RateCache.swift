@@ -37,15 +37,19 @@ struct RateCache {
     reader = try CacheReader(path: folder)
   }
 
-  /// Learned from a third of the blocks, other samples of each view: the study's tables saw about as much.
+  /// A third of the blocks, other samples of each view.
+  static func calibrationKeys(_ manifest: Manifest) -> [BlockKey] {
+    let (views, blocks) = (manifest.views, manifest.blocksPerView)
+    let count = max(1, views * blocks / 3)
+    return (0..<count).map { BlockKey(view: $0 % views, block: $0 * blocks / count) }
+  }
+
+  /// Learned from some of the blocks: the study's tables saw about as much.
   private static func calibration(
     _ manifest: Manifest, _ rows: TeacherRows, jobRecords: Int
   ) throws -> Calibration {
     let encoder = try BlockEncoder(manifest: manifest)
-    let (views, blocks) = (manifest.views, manifest.blocksPerView)
-    let count = max(1, views * blocks / 3)
-    let keys = (0..<count).map { BlockKey(view: $0 % views, block: $0 * blocks / count) }
-    let measured = try keys.map { key in
+    let measured = try calibrationKeys(manifest).map { key in
       let samples = manifest.samples(of: key)
       let logits = rows.copy(view: key.view, samples: samples)
       return try encoder.measure(
