@@ -28,6 +28,17 @@ package func exactExp(_ x: Double) -> Double {
   return p * Double(bitPattern: power)
 }
 
+/// The square of e^x for x <= 0, as `exactExp(2 * x)`: below e^-700 it stays there, so that no number is
+/// subnormal, which some libraries make 0.
+///
+/// - Accuracy: twice the relative error of its argument, and 2^-53.
+@inline(__always)
+private func squaredExp(_ power: SIMD8<Double>) -> SIMD8<Double> {
+  let least = 9.929_590_396_264_98e-153  // e^-350
+  let power = power.replacing(with: least, where: power .< least)
+  return power * power
+}
+
 /// ln x for finite normal x > 0, by operations that IEEE 754 fixes.
 ///
 /// - Accuracy: within 1e-14 absolute or relative, whichever is larger (`RecordTests`).
@@ -46,111 +57,115 @@ package func exactLog(_ x: Double) -> Double {
   return (e * 0.693_147_180_369_123_82 + logarithm) + e * 1.908_214_929_270_587_7e-10
 }
 
-/// The square of e^x for x <= 0, as `exactExp(2 * x)`: below e^-700 it stays there, so that no number is
-/// subnormal, which some libraries make 0.
-///
-/// - Accuracy: twice the relative error of its argument, and 2^-53.
-@inline(__always)
-private func squaredExp(_ power: SIMD8<Double>) -> SIMD8<Double> {
-  let least = 9.929_590_396_264_98e-153  // e^-350
-  let power = power.replacing(with: least, where: power .< least)
-  return power * power
-}
-
-/// Sums in a fixed order that does not depend on the machine: eight lanes, then the rest one by one.
-struct LaneSum {
-  private var lanes = SIMD8<Double>()
-  private var rest = 0.0
-
-  /// Adds eight numbers, or only the first one.
-  @inline(__always)
-  private mutating func add(_ values: SIMD8<Double>, all: Bool) {
-    if all { lanes += values } else { rest += values[0] }
-  }
-
-  private var total: Double {
-    let four = lanes.lowHalf + lanes.highHalf
-    let two = four.lowHalf + four.highHalf
-    return (two[0] + two[1]) + rest
-  }
-
+/// Sums in a fixed order that does not depend on the machine: eight lanes, then the rest.
+enum LaneSum {
   static func sum(_ values: UnsafeBufferPointer<Double>) -> Double {
-    var sum = LaneSum()
-    eachEight(values) { v, all in sum.add(v, all: all) }
-    return sum.total
+    reduce(values) { $0 += $1 }
   }
 
   /// Sum of (scale * v - center)^2.
   static func squares(
-    _ values: UnsafeBufferPointer<Double>, scale: Double = 1, center: Double
+    _ values: UnsafeBufferPointer<Double>, scale: Double, center: Double
   ) -> Double {
-    var squares = LaneSum()
-    eachEight(values) { v, all in
+    reduce(values) { sum, v in
       let d = scale * v - center
-      squares.add(d * d, all: all)
+      sum += d * d
     }
-    return squares.total
-  }
-
-  /// What numbers are away from one center and from another, in one pass; d = scale * v - center.
-  struct Deviations {
-    /// Sum of |d|, and of d^2.
-    var absolutes: Double
-    var squares: Double
-    /// Sum of (scale * v - mean)^2.
-    var aroundMean: Double
-  }
-
-  static func deviations(
-    _ values: UnsafeBufferPointer<Double>, scale: Double, center: Double, mean: Double
-  ) -> Deviations {
-    var (absolutes, squares, aroundMean) = (LaneSum(), LaneSum(), LaneSum())
-    eachEight(values) { v, all in
-      let scaled = scale * v
-      let d = scaled - center
-      let e = scaled - mean
-      // Clearing the sign bit is |d| in one instruction a lane.
-      let bits = unsafeBitCast(d, to: SIMD8<UInt64>.self) & 0x7FFF_FFFF_FFFF_FFFF
-      absolutes.add(unsafeBitCast(bits, to: SIMD8<Double>.self), all: all)
-      squares.add(d * d, all: all)
-      aroundMean.add(e * e, all: all)
-    }
-    return Deviations(
-      absolutes: absolutes.total, squares: squares.total, aroundMean: aroundMean.total)
   }
 
   /// Replaces every e^x by e^2x (x <= 0, not below e^-700) and returns the sum.
   static func squareExponentials(_ powers: UnsafeMutableBufferPointer<Double>) -> Double {
-    var sum = LaneSum()
+    var lanes = SIMD8<Double>()
     let bytes = UnsafeMutableRawPointer(powers.baseAddress)
-    var place = 0
-    eachEight(UnsafeBufferPointer(powers)) { v, all in
+    var index = 0
+    while index + 8 <= powers.count, let bytes {
+      let v = bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
       let square = squaredExp(v)
-      sum.add(square, all: all)
-      if all {
-        bytes?.storeBytes(of: square, toByteOffset: place &* 8, as: SIMD8<Double>.self)
-      } else {
-        powers[place] = square[0]
-      }
-      place &+= all ? 8 : 1
+      bytes.storeBytes(of: square, toByteOffset: index * 8, as: SIMD8<Double>.self)
+      lanes += square
+      index += 8
     }
-    return sum.total
+    var rest = 0.0
+    while index < powers.count {
+      powers[index] = squaredExp(SIMD8<Double>(repeating: powers[index]))[0]
+      rest += powers[index]
+      index += 1
+    }
+    return joined(lanes, rest)
   }
 
-  /// Hands over eight numbers at a time, then the last ones, fewer than eight, each in all lanes.
-  @inline(__always)
-  private static func eachEight(
-    _ values: UnsafeBufferPointer<Double>, _ body: (SIMD8<Double>, Bool) -> Void
-  ) {
+  /// How far values are from the one that is stored for them all, and from a mean.
+  struct Distances {
+    /// Sum of |scale * v - stored|.
+    var absolute = 0.0
+    /// Sum of (scale * v - stored)^2.
+    var squared = 0.0
+    /// Sum of (scale * v - mean)^2.
+    var variance = 0.0
+  }
+
+  /// All three sums in one pass: a long tail is read from the second-level cache, and three chains of
+  /// additions take the time of one.
+  static func distances(
+    _ values: UnsafeBufferPointer<Double>, scale: Double, stored: Double, mean: Double
+  ) -> Distances {
+    var absolute = SIMD8<Double>()
+    var squared = SIMD8<Double>()
+    var variance = SIMD8<Double>()
     let bytes = UnsafeRawPointer(values.baseAddress)
     var index = 0
     while index + 8 <= values.count, let bytes {
-      body(bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self), true)
+      let v = bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+      let (d, m) = (scale * v - stored, scale * v - mean)
+      // Clearing the sign bit is |d| in one instruction a lane.
+      let bits = unsafeBitCast(d, to: SIMD8<UInt64>.self) & 0x7FFF_FFFF_FFFF_FFFF
+      absolute += unsafeBitCast(bits, to: SIMD8<Double>.self)
+      squared += d * d
+      variance += m * m
       index += 8
     }
+    var rest = Distances()
     while index < values.count {
-      body(SIMD8<Double>(repeating: values[index]), false)
+      let (d, m) = (scale * values[index] - stored, scale * values[index] - mean)
+      rest.absolute += abs(d)
+      rest.squared += d * d
+      rest.variance += m * m
       index += 1
     }
+    return Distances(
+      absolute: joined(absolute, rest.absolute), squared: joined(squared, rest.squared),
+      variance: joined(variance, rest.variance))
+  }
+
+  /// The last values, fewer than eight, are added one by one after the lanes.
+  @inline(__always)
+  private static func reduce(
+    _ values: UnsafeBufferPointer<Double>,
+    _ add: (inout SIMD8<Double>, SIMD8<Double>) -> Void
+  ) -> Double {
+    var lanes = SIMD8<Double>()
+    let bytes = UnsafeRawPointer(values.baseAddress)
+    var index = 0
+    while index + 8 <= values.count, let bytes {
+      add(&lanes, bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self))
+      index += 8
+    }
+    var rest = SIMD8<Double>()
+    var total = 0.0
+    while index < values.count {
+      rest = SIMD8<Double>()
+      add(&rest, SIMD8<Double>(repeating: values[index]))
+      total += rest[0]
+      index += 1
+    }
+    return joined(lanes, total)
+  }
+
+  /// Lanes in a fixed order, then what was left.
+  @inline(__always)
+  private static func joined(_ lanes: SIMD8<Double>, _ rest: Double) -> Double {
+    let four = lanes.lowHalf + lanes.highHalf
+    let two = four.lowHalf + four.highHalf
+    return (two[0] + two[1]) + rest
   }
 }

@@ -177,11 +177,11 @@ struct RowMeter {
     }
     powers.withUnsafeBufferPointer { powers in
       let tailCount = Double(powers.count)
-      let sums = LaneSum.deviations(
-        powers, scale: tailScale, center: storedTailEach, mean: mean)
-      absolute += sums.absolutes
-      squared += sums.squares
-      variance += sums.aroundMean
+      let distances = LaneSum.distances(
+        powers, scale: tailScale, stored: storedTailEach, mean: mean)
+      absolute += distances.absolute
+      squared += distances.squared
+      variance += distances.variance
       let difference = storedTailEach - storedMean
       storedVariance += tailCount * difference * difference
       covariance += difference * (tailMass - tailCount * mean)
@@ -211,14 +211,14 @@ struct RowMeter {
     // Everything is measured from the largest logit; tail values are offsets from their largest.
     let tailOffset = largestTail - largest
     tail.withUnsafeBufferPointer { tail in
-      error += LaneSum.squares(tail, center: shift - tailConstant - tailOffset)
+      error += LaneSum.squares(tail, scale: 1, center: shift - tailConstant - tailOffset)
       sum += LaneSum.sum(tail) + Double(tail.count) * tailOffset
     }
     let mean = sum / Double(encoding.classes)
     var energy = 0.0
     for gap in gaps { energy += (-gap - mean) * (-gap - mean) }
     tail.withUnsafeBufferPointer {
-      energy += LaneSum.squares($0, center: mean - tailOffset)
+      energy += LaneSum.squares($0, scale: 1, center: mean - tailOffset)
     }
     let step = 1 / Double(encoding.stepsPerNat)
     statistic.add(error / max(energy, Double(encoding.classes) * step * step))
