@@ -23,6 +23,11 @@ struct RateSettings {
   var batches: Int?
   /// Keep full rows too.
   var tail: SubspaceTail?
+  var form: RowForm
+  /// The records of the job that the calibration decides for; those at hand when left out.
+  var jobRecords: Int?
+  /// Where the caches stay, each named by teacher and k; they are removed when left out.
+  var keep: String?
 }
 
 /// What a subspace tail came to, beside the head's fields.
@@ -45,6 +50,8 @@ struct RateResult: Encodable {
   var blockRows: Int
   /// Of the blocks' stored values, checksums included.
   var bytesPerRecord: Double
+  /// The same of the blocks alone that the calibration did not see; 0 when it saw all.
+  var unseenBytesPerRecord: Double
   /// Of the whole data file: pages and index too.
   var fileBytesPerRecord: Double
   /// Of each plane, by name; frames and checksums are the rest.
@@ -54,6 +61,9 @@ struct RateResult: Encodable {
   /// What the cache learned before its first block, and the bytes of that.
   var calibration: String
   var calibrationBytes: Int
+  /// The records of the job it decided for, and its bytes spread over them.
+  var jobRecords: Int
+  var calibrationBytesPerRecord: Double
   var tail: RateTail?
   /// Heads selected and errors measured, over all C classes, on one core.
   var measuredPerSecond: Double
@@ -71,18 +81,20 @@ private let seed: UInt64 = 1
 
 func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport) throws {
   let rows = try TeacherRows(
-    folder: settings.folder, name: settings.teacher, limit: settings.samples)
+    folder: settings.folder, name: settings.teacher, form: settings.form, limit: settings.samples)
   // Full gradients of every batch and loss are kept.
   let batches = settings.batches ?? (rows.classes > 4096 ? 2 : 8)
   let start = CPUTime.now
   let study = try GradientStudy(rows, batches: batches, seed: seed)
   var results: [RateResult] = []
   for k in settings.heads where k <= rows.classes {
-    results.append(try rate(rows, k: k, settings.tail, study))
+    results.append(try rate(rows, k: k, settings, study))
   }
+  let jobRecords = settings.jobRecords ?? rows.count
   report.setup = [
     "batches": "\(study.chosen.count / GradientStudy.batchRows) of \(GradientStudy.batchRows)",
     "busy": start.busyCores,
+    "calibration": "from a third of the blocks, its lists chosen as for \(jobRecords) records",
     "rows": "\(rows.views) views of \(rows.samples) samples, \(rows.classes) classes",
     "seed": "\(seed)",
     "student": String(
@@ -93,6 +105,7 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
       format: "mean p1 %.3f, agrees with the label on %.1f %%", rows.facts.meanP1,
       100 * rows.facts.agreementWithLabel),
     "threads": "1, its CPU time",
+    "values": rows.form == .logits ? "logits" : "logits minus their log-sum-exp",
     "what the rows are": rows.facts.how,
   ]
   report.rates = results
@@ -105,33 +118,49 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
 }
 
 private func rate(
-  _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ study: GradientStudy
+  _ rows: TeacherRows, k: Int, _ settings: RateSettings, _ study: GradientStudy
 ) throws -> RateResult {
-  let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
-  defer { try? FileManager.default.removeItem(atPath: folder) }
-  let cache = try RateCache(rows, k: k, tail: tail, folder: folder)
+  let folder =
+    settings.keep.map { "\($0)/\(rows.name)-\(k)" }
+    ?? FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
+  defer { if settings.keep == nil { try? FileManager.default.removeItem(atPath: folder) } }
+  if FileManager.default.fileExists(atPath: folder) {
+    throw Problem(.cannotCreate, "\(folder) exists: remove it, or keep caches elsewhere")
+  }
+  let jobRecords = settings.jobRecords ?? rows.count
+  let cache = try RateCache(rows, k: k, tail: settings.tail, jobRecords: jobRecords, folder: folder)
   let (records, direct) = try cache.read(rows, chosen: study.chosen)
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
   let count = Double(rows.count)
-  var stored = 0
-  try reader.forEachBlock { _, info in stored += info.storedBytes }
+  let seen = Set(RateCache.calibrationKeys(reader.manifest))
+  var (stored, unseen, unseenRows) = (0, 0, 0)
+  try reader.forEachBlock { key, info in
+    stored += info.storedBytes
+    if seen.contains(key) { return }
+    unseen += info.storedBytes
+    unseenRows += info.rows
+  }
   let planes = Dictionary(
     uniqueKeysWithValues: try reader.sizeByPlane().map { ($0.name, Double($0.storedBytes) / count) }
   )
-  let tailResult = try reader.axes.map { axes in
+  let tail = try reader.axes.map { axes in
     RateTail(
-      step: tail?.step ?? 0, axes: axes.count, axesBytes: axes.byteCount,
+      step: settings.tail?.step ?? 0, axes: axes.count, axesBytes: axes.byteCount,
       bytesPerRecord: (planes["coefficients"] ?? 0) + (planes["offsets"] ?? 0),
       rebuiltPerSecond: Double(records.count) / cache.rebuildSeconds(records),
       gradientErrors: try study.errors(of: records, axes: axes))
   }
   return RateResult(
     k: k, records: rows.count, blockRows: reader.manifest.encoding.blockRows,
-    bytesPerRecord: Double(stored) / count, fileBytesPerRecord: Double(reader.fileBytes) / count,
+    bytesPerRecord: Double(stored) / count,
+    unseenBytesPerRecord: Double(unseen) / Double(max(1, unseenRows)),
+    fileBytesPerRecord: Double(reader.fileBytes) / count,
     planes: planes, plainBytes: tail == nil ? 4 * k + 4 : 2 * rows.classes,
     calibration: cache.calibration.summary,
-    calibrationBytes: cache.calibration.bytes.count, tail: tailResult,
+    calibrationBytes: cache.calibration.bytes.count, jobRecords: jobRecords,
+    calibrationBytesPerRecord: Double(cache.calibration.bytes.count) / Double(jobRecords),
+    tail: tail,
     measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,
     decodedPerSecond: count / (try cache.decodeSeconds()),
     gradientErrors: try study.errors(of: records, axes: nil), certificate: checks,
@@ -145,11 +174,14 @@ extension RateResult {
       .map { String(format: "%@ %.2f", $0.key, $0.value) }
     return String(
       format:
-        "k=%-4d %8.2f B/record (%.2f of %d; file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
-      k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, fileBytesPerRecord,
+        "k=%-4d %8.2f B/record (%.2f of %d; unseen blocks %.2f, file %.2f), %.0f measured/s, %.0f encoded/s, %.0f decoded/s\n",
+      k, bytesPerRecord, bytesPerRecord / Double(plainBytes), plainBytes, unseenBytesPerRecord,
+      fileBytesPerRecord,
       measuredPerSecond, encodedPerSecond,
       decodedPerSecond)
-      + "         learned: \(calibration), \(calibrationBytes) bytes\n"
+      + String(
+        format: "         learned: %@, %d bytes, %.2f B/record of %d\n", calibration,
+        calibrationBytes, calibrationBytesPerRecord, jobRecords)
       + "         bytes: \(fields.joined(separator: ", "))\n"
       + "         gradient errors in %: \(Self.text(gradientErrors))\n"
       + tailText

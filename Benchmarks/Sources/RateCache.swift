@@ -12,10 +12,12 @@ struct RateCache {
   /// What the cache learned, and bytes of it and of the labels.
   var calibration: Calibration { reader.calibration }
 
-  /// Writes all rows, block by block.
-  init(_ rows: TeacherRows, k: Int, tail: SubspaceTail?, folder: String) throws {
+  /// Writes all rows, block by block, with a calibration that suits a job of so many records.
+  init(
+    _ rows: TeacherRows, k: Int, tail: SubspaceTail?, jobRecords: Int, folder: String
+  ) throws {
     var manifest = Self.manifest(rows, k: k, tail)
-    let calibration = try Self.calibration(manifest, rows)
+    let calibration = try Self.calibration(manifest, rows, jobRecords: jobRecords)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
     let writer = try CacheWriter(
@@ -37,12 +39,19 @@ struct RateCache {
     reader = try CacheReader(path: folder)
   }
 
-  /// Learned from every third block: the study's tables saw about as much.
+  /// A third of the blocks, other samples of each view.
+  static func calibrationKeys(_ manifest: Manifest) -> [BlockKey] {
+    let (views, blocks) = (manifest.views, manifest.blocksPerView)
+    let count = max(1, views * blocks / 3)
+    return (0..<count).map { BlockKey(view: $0 % views, block: $0 * blocks / count) }
+  }
+
+  /// Learned from some of the blocks: the study's tables saw about as much.
   private static func calibration(
-    _ manifest: Manifest, _ rows: TeacherRows
+    _ manifest: Manifest, _ rows: TeacherRows, jobRecords: Int
   ) throws -> Calibration {
     let encoder = try BlockEncoder(manifest: manifest)
-    let keys = manifest.blockKeys.enumerated().filter { $0.offset % 3 == 0 }.map(\.element)
+    let keys = calibrationKeys(manifest)
     let blocks = try keys.enumerated().map { index, key in
       let samples = manifest.samples(of: key)
       let logits = rows.copy(view: key.view, samples: samples)
@@ -52,7 +61,7 @@ struct RateCache {
         forCalibration: true,
         keptRows: Calibration.keptRows(manifest.encoding, block: index, of: keys.count))
     }
-    return try Calibration.learn(blocks, manifest)
+    return try Calibration.learn(blocks, manifest, records: jobRecords)
   }
 
   private static func manifest(
@@ -62,8 +71,9 @@ struct RateCache {
       dataSet: DataSetIdentity(
         name: rows.name, fingerprint: Digest(of: rows.name), labels: rows.labels,
         classNames: (0..<rows.classes).map { "\($0)" }),
-      recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
-      seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),
+      recipe: RecipeIdentity(
+        digest: Digest(of: rows.name), content: .object(["rows": .string(rows.name)])),
+      seed: 1, views: rows.views, teacher: .object(["name": .string(rows.facts.teacher)]),
       encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail))
   }
 

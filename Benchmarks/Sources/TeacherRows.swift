@@ -2,6 +2,14 @@ import Arrays
 import Basics
 import Foundation
 
+/// What becomes of a teacher's rows before they are kept.
+enum RowForm: String, CaseIterable {
+  /// Nothing: logits as the teacher gives them.
+  case logits
+  /// Each row minus its log-sum-exp: what is left of logits when a teacher's output is a softmax.
+  case logProbabilities = "log-probabilities"
+}
+
 /// A teacher's full rows, as `Benchmarks/Peers/teacher_rows.py` writes them; mapped, not loaded.
 struct TeacherRows {
   /// What the files say about themselves.
@@ -19,6 +27,7 @@ struct TeacherRows {
 
   let name: String
   let facts: Facts
+  let form: RowForm
   /// n, the samples that are used; the files may hold more.
   let samples: Int
   /// The label of each sample [n].
@@ -28,7 +37,7 @@ struct TeacherRows {
   private let start: Int
 
   /// Opens the rows of a teacher, the first `limit` samples of each view.
-  init(folder: String, name: String, limit: Int?) throws {
+  init(folder: String, name: String, form: RowForm, limit: Int?) throws {
     let prefix = "\(folder)/\(name)"
     let text = String(decoding: try Files.read(prefix + ".json"), as: UTF8.self)
     let facts = try decode(Facts.self, from: text, source: prefix + ".json")
@@ -48,6 +57,7 @@ struct TeacherRows {
     }
     self.name = name
     self.facts = facts
+    self.form = form
   }
 
   /// C.
@@ -62,9 +72,15 @@ struct TeacherRows {
     precondition(
       view < views && range.upperBound <= samples, "no samples \(range) in view \(view)")
     let first = start + (view * facts.samples + range.lowerBound) * classes * 4
-    return file[first..<first + range.count * classes * 4].withUnsafeBytes {
+    var logits = file[first..<first + range.count * classes * 4].withUnsafeBytes {
       Array($0.bindMemory(to: Float.self))
     }
+    if form == .logProbabilities {
+      for start in stride(from: 0, to: logits.count, by: classes) {
+        normalise(&logits, start..<start + classes)
+      }
+    }
+    return logits
   }
 
   /// The logits of one row [C].
@@ -72,4 +88,13 @@ struct TeacherRows {
     let sample = row % samples
     return copy(view: row / samples, samples: sample..<sample + 1)
   }
+}
+
+/// Subtracts the log-sum-exp of a row, as a softmax and a logarithm in double precision do.
+private func normalise(_ logits: inout [Float], _ row: Range<Int>) {
+  let largest = Double(logits[row].max()!)
+  var sum = 0.0
+  for index in row { sum += exp(Double(logits[index]) - largest) }
+  let shift = largest + log(sum)
+  for index in row { logits[index] = Float(Double(logits[index]) - shift) }
 }

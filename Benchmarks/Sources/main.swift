@@ -32,6 +32,15 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "Use only so many samples of the rows.")
   var samples: Int?
 
+  @Option(help: "rate: what is kept of the rows: logits or log-probabilities.")
+  var `as` = RowForm.logits.rawValue
+
+  @Option(help: "rate: the calibration suits a job of so many records; default: the rows at hand.")
+  var jobRecords: Int?
+
+  @Option(help: "rate: keep each cache, as TEACHER-K in this folder.")
+  var keep: String?
+
   @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
   var batches: Int?
 
@@ -105,9 +114,13 @@ struct BenchmarkCommand: ParsableCommand {
     if let tailStep, tail == nil {
       throw ValidationError("--tail-step is \(tailStep); write a multiple of 1/16, 0.0625 to 256")
     }
+    guard let form = RowForm(rawValue: `as`) else {
+      throw ValidationError("--as is '\(`as`)'; choose logits or log-probabilities")
+    }
+    if let jobRecords, jobRecords < 1 { throw ValidationError("--job-records is not positive") }
     return RateSettings(
       folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches,
-      tail: tail)
+      tail: tail, form: form, jobRecords: jobRecords, keep: keep)
   }
 }
 

@@ -247,13 +247,10 @@ public final class BlockEncoder {
     meter.load(values, head: selection.ids.prefix(encoding.k)) {
       columns.levels[$0 * columns.rows + row]
     }
-    for index in encoding.temperatures.indices {
-      let ratio = meter.measure(
-        record, at: encoding.temperatures[index].value,
-        into: &certificate.atTemperature[index])
-      if index < columns.temperatures { columns.tails[index * columns.rows + row] = ratio }
+    meter.measure(record, into: &certificate)
+    for index in 0..<columns.temperatures {
+      columns.tails[index * columns.rows + row] = meter.ratios[index]
     }
-    meter.measureEnergy(record, into: &certificate.mseMissingEnergy)
     certificate.topOneAgreements += meter.headIsLargest ? 1 : 0
     certificate.orderAgreements += meter.isOrdered(selection.ids.prefix(encoding.k)) ? 1 : 0
   }

@@ -6,15 +6,18 @@ extension Calibration {
   ///     tail with full rows (`keptRows`), at least two in all. For a cache that is the same however it
   ///     is made, those of `calibrationBlocks`.
   ///   - manifest: the cache's manifest; only its shape matters.
+  ///   - records: how many records share the calibration's own bytes; those of the manifest when left out.
   /// - Throws: `Problem(.configuration)` when there are too few full rows to learn axes from.
-  public static func learn(_ blocks: [MeasuredBlock], _ manifest: Manifest) throws -> Calibration {
+  public static func learn(
+    _ blocks: [MeasuredBlock], _ manifest: Manifest, records: Int? = nil
+  ) throws -> Calibration {
     let encoding = manifest.encoding
     let axes = try encoding.subspaceTail.map { tail in
       let rows = blocks.flatMap(\.keptRows)
       return try SubspaceAxes(learning: rows.span, classes: encoding.classes, tail: tail)
     }
     return Calibration(
-      orders: OrderTable.learn(blocks, encoding, records: manifest.records),
+      orders: OrderTable.learn(blocks, encoding, records: records ?? manifest.records),
       tails: TailPredictor.learn(blocks.map(\.columns), encoding), axes: axes)
   }
 
@@ -61,12 +64,25 @@ private struct TopLists {
   }
 }
 
-/// A kind of table to try.
-private struct OrderChoice {
-  var key: OrderTable.Key
-  var prefix: Int
-  var length: Int
+/// The classes by their points in all rows.
+private struct Popularity {
+  /// Points of each class [C].
+  let totals: [UInt64]
+  /// The classes in descending order of points, ties lower class first [C].
+  let order: [UInt32]
+
+  init(_ rows: TopLists, classes: Int) {
+    var totals = [UInt64](repeating: 0, count: classes)
+    for row in 0..<rows.rows {
+      for (rank, id) in rows.row(row).enumerated() { totals[Int(id)] += points(rank) }
+    }
+    order = (0..<UInt32(classes)).sorted { (totals[Int($1)], $0) < (totals[Int($0)], $1) }
+    self.totals = totals
+  }
 }
+
+/// Points of a class for its rank in one row: 1 / (1 + rank) + 1/50, in units of 2^-16.
+private func points(_ rank: Int) -> UInt64 { UInt64(65_536 / (1 + rank) + 1311) }
 
 extension OrderTable {
   /// The table that makes the whole cache smallest, its own bytes included.
@@ -80,18 +96,30 @@ extension OrderTable {
     let (even, odd) = (
       topLists(blocks, depth) { $0 % 2 == 0 }, topLists(blocks, depth) { $0 % 2 == 1 }
     )
-    let classes = encoding.classes
-    var best = OrderChoice(key: .none, prefix: 0, length: 0)
-    guard odd.rows > 0 else { return identity(classes: classes) }
-    var bestCost = Int.max
-    for choice in choices(encoding) {
-      let table = learn(even, choice, classes: classes)
-      let whole = learnedSize(all, choice, classes: classes)
-      let perRow = digitBits(odd, table, k: encoding.k)
-      let cost = Int(Double(perRow) / Double(odd.rows) * Double(records) / 8) + whole
-      if cost < bestCost { (best, bestCost) = (choice, cost) }
+    var best = identity(classes: encoding.classes)
+    guard odd.rows > 0 else { return best }
+    /// Bytes of the whole cache's ids and of a table with so many lists.
+    func cost(_ table: OrderTable, lists: Int) -> Int {
+      let perRow = Double(digitBits(odd, table, k: encoding.k)) / Double(odd.rows)
+      let ids = table.prefix.count + lists * (1 + table.length)
+      return Int(perRow * Double(records) / 8)
+        + ids * Int(Calibration.idWidth(encoding.classes)) / 8
     }
-    return learn(all, best, classes: classes)
+    var bestCost = cost(best, lists: 0)
+    let popularity = Popularity(even, classes: encoding.classes)
+    for key in Key.allCases {
+      let lengths = key == .none ? [0] : lengths(encoding)
+      let longest = learn(even, popularity, key, length: lengths.last!)
+      let lists = key == .none ? 0 : Set((0..<all.rows).map { all.key($0, key) }).count
+      for length in lengths {
+        let table = longest.shortened(to: length)
+        let cost = cost(table, lists: lists)
+        if cost < bestCost { (best, bestCost) = (table, cost) }
+      }
+    }
+    if best.prefix.isEmpty { return best }
+    return learn(
+      all, Popularity(all, classes: encoding.classes), best.key, length: best.length)
   }
 
   /// Classes in each row's list, the same in all blocks.
@@ -106,20 +134,12 @@ extension OrderTable {
     return depth
   }
 
-  private static func choices(_ encoding: Encoding) -> [OrderChoice] {
-    let prefix = min(encoding.classes, 4096)
-    var choices = [
-      OrderChoice(key: .none, prefix: 0, length: 0),
-      OrderChoice(key: .none, prefix: prefix, length: 0),
-    ]
-    var lengths = [max(32, encoding.k), max(128, 2 * encoding.k)].map { min(encoding.classes, $0) }
-    if lengths[0] == lengths[1] { lengths.removeLast() }
-    for key in [Key.label, .first] {
-      for length in lengths {
-        choices.append(OrderChoice(key: key, prefix: prefix, length: length))
-      }
-    }
-    return choices
+  /// The lengths of lists to try: 32 and its doubles up to eight times k, at least 128.
+  private static func lengths(_ encoding: Encoding) -> [Int] {
+    let longest = min(encoding.classes, max(128, 8 * encoding.k))
+    var lengths = [min(32, longest)]
+    while let last = lengths.last, last < longest { lengths.append(min(2 * last, longest)) }
+    return lengths
   }
 
   private static func topLists(
@@ -139,70 +159,58 @@ extension OrderTable {
     return lists
   }
 
-  /// Points of a class for its rank in one row: 1 / (1 + rank) + 1/50, in units of 2^-16.
-  private static func points(_ rank: Int) -> UInt64 { UInt64(65_536 / (1 + rank) + 1311) }
-
-  private static func learn(_ rows: TopLists, _ choice: OrderChoice, classes: Int) -> OrderTable {
-    var totals = [UInt64](repeating: 0, count: classes)
-    for row in 0..<rows.rows {
-      for (rank, id) in rows.row(row).enumerated() { totals[Int(id)] += points(rank) }
-    }
-    let order = (0..<UInt32(classes)).sorted {
-      (totals[Int($1)], $0) < (totals[Int($0)], $1)
-    }
-    let prefix = Array(order[..<choice.prefix])
-    guard choice.key != .none else {
+  private static func learn(
+    _ rows: TopLists, _ popularity: Popularity, _ key: Key, length: Int
+  ) -> OrderTable {
+    let classes = popularity.order.count
+    let prefix = Array(popularity.order.prefix(4096))
+    guard key != .none else {
       return OrderTable(
         classes: classes, key: .none, prefix: prefix, keys: [], length: 0, lists: [])
     }
     // Rows by key; within a key by row.
-    let byKey = (0..<rows.rows).sorted {
-      (rows.key($0, choice.key), $0) < (rows.key($1, choice.key), $1)
-    }
+    let byKey = (0..<rows.rows).sorted { (rows.key($0, key), $0) < (rows.key($1, key), $1) }
     var keys: [UInt32] = []
     var lists: [UInt32] = []
     var scores = [UInt64](repeating: 0, count: classes)
     var start = 0
     while start < byKey.count {
-      let key = rows.key(byKey[start], choice.key)
+      let id = rows.key(byKey[start], key)
       var end = start
       var touched: [UInt32] = []
-      while end < byKey.count, rows.key(byKey[end], choice.key) == key {
+      while end < byKey.count, rows.key(byKey[end], key) == id {
         for (rank, id) in rows.row(byKey[end]).enumerated() {
           if scores[Int(id)] == 0 { touched.append(id) }
           scores[Int(id)] += 2 * UInt64(rows.rows) * points(rank)
         }
         end += 1
       }
-      keys.append(key)
-      lists += list(touched, &scores, order, totals, length: choice.length)
+      keys.append(id)
+      lists += list(touched, &scores, popularity, length: length)
       start = end
     }
     return OrderTable(
-      classes: classes, key: choice.key, prefix: prefix, keys: keys, length: choice.length,
-      lists: lists)
+      classes: classes, key: key, prefix: prefix, keys: keys, length: length, lists: lists)
   }
 
   /// The best classes of one key: its own points, and half a row of the average of all rows.
   private static func list(
-    _ touched: [UInt32], _ scores: inout [UInt64], _ order: [UInt32], _ totals: [UInt64],
-    length: Int
+    _ touched: [UInt32], _ scores: inout [UInt64], _ popularity: Popularity, length: Int
   ) -> [UInt32] {
     var candidates = touched
-    for id in order.prefix(length) where scores[Int(id)] == 0 { candidates.append(id) }
-    for id in candidates { scores[Int(id)] += totals[Int(id)] }
+    for id in popularity.order.prefix(length) where scores[Int(id)] == 0 { candidates.append(id) }
+    for id in candidates { scores[Int(id)] += popularity.totals[Int(id)] }
     candidates.sort { (scores[Int($1)], $0) < (scores[Int($0)], $1) }
     for id in candidates { scores[Int(id)] = 0 }
     return Array(candidates.prefix(length))
   }
 
-  /// Bytes of the table that `learn` would make.
-  private static func learnedSize(_ rows: TopLists, _ choice: OrderChoice, classes: Int) -> Int {
-    let keys =
-      choice.key == .none
-      ? 0 : Set((0..<rows.rows).map { rows.key($0, choice.key) }).count
-    let ids = choice.prefix + keys + keys * choice.length
-    return ids * Int(Calibration.idWidth(classes)) / 8
+  /// The same table with lists of their first classes: those it would have learned at that length.
+  private func shortened(to length: Int) -> OrderTable {
+    if length == self.length { return self }
+    return OrderTable(
+      classes: classes, key: key, prefix: prefix, keys: keys, length: length,
+      lists: keys.indices.flatMap { lists[$0 * self.length..<$0 * self.length + length] })
   }
 
   /// Bits of the ids of rows, each group of ranks with a prefix code of its own.

@@ -92,11 +92,9 @@ func rank(of label: Int, in row: UnsafeBufferPointer<Float>) -> Int {
 
 /// The first number that is NaN, infinite, or beyond the limit; `nil` when all are fine.
 func firstUnusable(in row: UnsafeBufferPointer<Float>, beyond limit: Float) -> Int? {
-  var usable = true
-  for index in 0..<row.count {
-    let fine = row[index].magnitude <= limit  // false for NaN
-    usable = usable && fine
-  }
-  if usable { return nil }
+  // Without their signs floats are ordered as their bits are, infinity and NaN above all.
+  var largest: UInt32 = 0
+  for index in 0..<row.count { largest = max(largest, row[index].bitPattern & 0x7FFF_FFFF) }
+  if largest <= limit.bitPattern { return nil }
   return row.firstIndex { !($0.magnitude <= limit) }
 }

@@ -91,7 +91,8 @@ struct BitWriter {
   }
 }
 
-/// Bits of the optimal prefix code of a histogram: what zstd's literals take, but for its table.
+/// What zstd's literals of a histogram take, nearly: the bits of an optimal prefix code, and four for every symbol, which is
+/// about what the table of the code takes.
 ///
 /// An exact integer, so that the choice of a form is the same everywhere. 0 when there is at most one symbol.
 func prefixCodeBits(_ histogram: [Int]) -> Int {
@@ -115,5 +116,5 @@ func prefixCodeBits(_ histogram: [Int]) -> Int {
     sums.append(pair)
     total += pair
   }
-  return total
+  return total + 4 * leaves.count
 }

@@ -133,6 +133,22 @@ private struct Habits {
       "derived \(report.storedBytes), direct \(with), with nothing learned \(without)")
   }
 
+  @Test(arguments: UInt64(1)...3)
+  func `the more records share a calibration, the larger it may be`(seed: UInt64) throws {
+    let habits = Habits(classes: 200, seed: seed)
+    let plain = manifest(habits, k: 9, samples: 800, views: 1)
+    let measured = try plain.blockKeys.map {
+      try measure($0, habits, plain, BlockEncoder(manifest: plain))
+    }
+    let calibrations = try [1, 1000, 10_000, 100_000, 10_000_000].map {
+      try Calibration.learn(measured, plain, records: $0)
+    }
+    let sizes = calibrations.map(\.bytes.count)
+    #expect(sizes == sizes.sorted(), "seed \(seed)")
+    #expect(calibrations[0].summary == "no order", "seed \(seed)")
+    #expect(calibrations[4].summary.contains("lists of"), "seed \(seed)")
+  }
+
   @Test func `a calibration comes back from its stored form`() throws {
     let habits = Habits(classes: 60, seed: 3)
     let plain = manifest(habits, k: 9, samples: 400, views: 500)

@@ -166,6 +166,11 @@ class Cache:
         return self._codec.calibration.axes
 
     @property
+    def calibration(self) -> Calibration:
+        """What the cache learned before its first block."""
+        return self._codec.calibration
+
+    @property
     def sealed(self) -> bool:
         """Whether the cache is complete and will never be written again."""
         return self.digest is not None

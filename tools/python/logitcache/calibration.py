@@ -80,6 +80,11 @@ class Orders:
         self._places = (places + row * self._stride).ravel()
         self._skips = (places - np.arange(self._length) + row * self._stride).ravel()
 
+    def without_lists(self) -> "Orders":
+        """The global order alone."""
+        none = np.zeros(0, np.int64)
+        return Orders(self._classes, self._order, none, none.reshape(0, 0))
+
     def _rows(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The list of each key, and whether it has one."""
         if len(self._keys) == 0:

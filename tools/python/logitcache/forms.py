@@ -8,6 +8,7 @@ from .errors import demand
 
 BUCKETS, PLAIN = 0, 16
 CODES = (1, 2, 4)
+FORMS = (BUCKETS, *CODES, PLAIN)
 _LARGEST = 2**32 - 1
 _WIDEST = 32
 
@@ -102,7 +103,7 @@ class PieceReader:
 # Writing
 
 
-def write_integers(values: np.ndarray) -> tuple[int, int, bytes]:
+def write_integers(values: np.ndarray, among=FORMS) -> tuple[int, int, bytes]:
     """Form, width and bytes of integers: the form with the fewest bits, the first among equals."""
     values = values.ravel()
     width = int(values.max(initial=0)).bit_length()
@@ -111,8 +112,9 @@ def write_integers(values: np.ndarray) -> tuple[int, int, bytes]:
         top = (1 << form) - 1
         codes = pack_bits(np.minimum(values, top), form)
         bits, _, _, rest = _write_buckets(values[values >= top] - top)
-        choices.append((_prefix_code_bits(codes) + bits, form, 0, codes + rest))
+        choices.append((prefix_code_bits(codes) + bits, form, 0, codes + rest))
     choices.append((len(values) * width, PLAIN, width, pack_bits(values, width)))
+    choices = [choice for choice in choices if choice[1] in among]
     return min(choices, key=lambda choice: choice[:2])[1:]
 
 
@@ -123,16 +125,19 @@ def _write_buckets(values: np.ndarray) -> tuple[int, int, int, bytes]:
     numbers = numbers.astype(np.uint8)
     widths = _BUCKET_WIDTHS[numbers]
     rest = pack_bits(values - _BUCKET_STARTS[numbers], widths)
-    bits = _prefix_code_bits(numbers.tobytes()) + int(widths.sum())
+    bits = prefix_code_bits(numbers.tobytes()) + int(widths.sum())
     return bits, BUCKETS, 0, numbers.tobytes() + rest
 
 
-def _prefix_code_bits(content: bytes) -> int:
-    """The bits of bytes in an optimal prefix code for them, 0 for fewer than two different ones."""
+def prefix_code_bits(content: bytes) -> int:
+    """The bits of bytes in an optimal prefix code for them, and four for every different byte.
+
+    0 for fewer than two different ones.
+    """
     counts = np.bincount(np.frombuffer(content, np.uint8))
     heap = counts[counts > 0].tolist()
     heapq.heapify(heap)
-    bits = 0
+    bits = 4 * len(heap) if len(heap) > 1 else 0
     while len(heap) > 1:
         joined = heapq.heappop(heap) + heapq.heappop(heap)
         bits += joined

@@ -15,6 +15,7 @@ from logitcache.calibration import Calibration, Orders
 from logitcache.forms import (
     BUCKETS,
     CODES,
+    FORMS,
     PLAIN,
     PieceReader,
     _write_buckets,
@@ -99,6 +100,14 @@ def test_integers_come_back_in_every_form(values, form):
     assert reader.integers(len(values), chosen, width).tolist() == values
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_can_be_asked_for(form):
+    values = np.array([0, 3, 70_000, 1, 0, 16], np.int64)
+    found, width, content = write_integers(values, [form])
+    assert found == form
+    assert PieceReader(content, "a plane").integers(6, form, width).tolist() == values.tolist()
+
+
 def test_the_form_with_the_fewest_bits_is_chosen():
     # Nothing but 0 takes no bits in any form; rare large integers are escapes among codes.
     assert write_integers(np.zeros(9, np.int64))[0] == BUCKETS
@@ -151,6 +160,7 @@ def test_orders_are_lists_and_then_the_global_order(seed):
             wanted = [*start, *(c for c in everything if c not in start)]
         assert orders.classes(np.full(classes, key), ranks).tolist() == wanted
         assert orders.ranks(np.full(classes, key), np.array(wanted)).tolist() == ranks.tolist()
+    assert orders.without_lists().classes(ranks, ranks).tolist() == everything
 
 
 def blob(key=1, temperatures=3, counts=(2, 2, 1), ids=(0, 1, 3, 4, 5), coefficients=(0,) * 12):
