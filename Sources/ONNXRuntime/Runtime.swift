@@ -1,6 +1,7 @@
 import Basics
 internal import CONNXRuntime
 import Glibc
+import Synchronization
 
 /// ONNX Runtime, opened from a shared library while the program runs.
 ///
@@ -49,9 +50,7 @@ public final class Runtime: Sendable {
           + LibraryPlace.advice)
     }
     table = Table(pointer: pointer)
-    environment = try table.make("start ONNX Runtime") {
-      pointer.pointee.CreateEnv(Runtime.errorsOnly, "logitcache", $0)
-    }
+    environment = try Runtime.environment(table)
     memory = try table.make("describe memory") {
       pointer.pointee.CreateCpuMemoryInfo(Runtime.arenaAllocator, Runtime.defaultMemory, $0)
     }
@@ -60,9 +59,20 @@ public final class Runtime: Sendable {
     }
   }
 
-  deinit {
-    table.pointer.pointee.ReleaseMemoryInfo(memory.pointer)
-    table.pointer.pointee.ReleaseEnv(environment.pointer)
+  deinit { table.pointer.pointee.ReleaseMemoryInfo(memory.pointer) }
+
+  /// One for each library, by the address of its table, and never released: upstream refuses to make one while the last goes.
+  private static let environments = Mutex<[UnsafePointer<OrtTable>: Handle]>([:])
+
+  private static func environment(_ table: Table) throws -> Handle {
+    try environments.withLock { environments in
+      if let known = environments[table.pointer] { return known }
+      let made = try table.make("start ONNX Runtime") {
+        table.pointer.pointee.CreateEnv(errorsOnly, "logitcache", $0)
+      }
+      environments[table.pointer] = made
+      return made
+    }
   }
 
   // Upstream's enumerations.

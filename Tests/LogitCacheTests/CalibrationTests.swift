@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A teacher with habits: each class has its own likely company, and the label is mostly first.
-private struct Habits {
+struct Habits {
   let classes: Int
   let seed: UInt64
 
@@ -25,7 +25,7 @@ private struct Habits {
 }
 
 @Suite struct CalibrationTests {
-  private func manifest(_ habits: Habits, k: Int, samples: Int, views: Int) -> Manifest {
+  func manifest(_ habits: Habits, k: Int, samples: Int, views: Int) -> Manifest {
     Manifest(
       dataSet: DataSetIdentity(
         name: "habits", fingerprint: Digest(of: "habits"),
@@ -47,14 +47,14 @@ private struct Habits {
       forCalibration: true)
   }
 
-  private struct Written {
+  struct Written {
     var calibration: Calibration
     var bytes = 0
     var batches: [TeacherBatch] = []
   }
 
   /// Writes all blocks with a calibration learned from some, or with none, and reads them back.
-  private func write(
+  func write(
     _ habits: Habits, _ plain: Manifest, learn: Bool, to folder: ScratchFolder = ScratchFolder()
   ) throws -> Written {
     var manifest = plain
