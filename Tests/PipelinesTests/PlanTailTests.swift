@@ -37,7 +37,7 @@ private func energies(_ report: PlanReport) throws -> [Double] {
     for (index, row) in report.rows.enumerated().dropFirst() {
       let tail = try #require(row.subspaceTail)
       var job = workshop.job("cache-\(index)", features: features)
-      (job.k, job.tail) = (10, try #require(SubspaceTail(step: tail.step)))
+      (job.k, job.tail) = (10, SubspaceTail(step: tail.step))
       try precompute(job)
       let reader = try CacheReader(path: job.cache)
       let axes = try #require(reader.axes)
@@ -119,20 +119,25 @@ private func energies(_ report: PlanReport) throws -> [Double] {
     #expect(try tails(Workshop(classes: 60)) == [])
     // One row to learn from is too few for axes.
     #expect(try tails(Workshop(samples: 1, classes: 70)) == [])
+    let few = try Workshop(classes: 10)
     let problem = #expect(throws: Problem.self) {
-      try plan(PlanJob(Workshop(classes: 10).job(), tails: steps(4)))
+      try plan(PlanJob(few.job(), tails: steps(4)))
     }
     #expect(problem?.kind == .usage && problem?.message.contains("--tail-steps") == true)
   }
 }
 
 @Suite struct PlanTailChoiceTests {
+  private let workshop: Workshop
+
+  init() throws { workshop = try Workshop(samples: 1500, classes: 80) }
+
   private func plan(
     losses: [String], maximumError: Double? = nil, budget: Int? = nil
   ) throws -> PlanReport {
     try Pipelines.plan(
       PlanJob(
-        Workshop(samples: 1500, classes: 80).job(), heads: [5, 20, 70], tails: steps(4, 1),
+        workshop.job(), heads: [5, 20, 70], tails: steps(4, 1),
         losses: losses, maximumError: maximumError, budget: budget))
   }
 
