@@ -9,8 +9,9 @@ struct PlannedChoice: Sendable {
   private(set) var manifest: Manifest
   /// What blocks are measured and packed with.
   private(set) var calibration: Calibration
-  /// The place of the choice from whose blocks it learns: itself, or the first of those with a subspace tail. They
-  /// differ only in their steps, and full rows are held once.
+  /// The place of the choice from whose blocks it learns: itself, or the first of those with a subspace tail.
+  ///
+  /// These differ only in their steps, and so full rows are held once.
   let learnsFrom: Int
   /// How many rows of a group are measured: a wide head needs fewer of them.
   private let rowsOfGroup: Int

@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func `nothing is regained by records that save nothing`() {
-    for each in [0, -1, 1e-300, -.infinity] {
+    for each in [0, -1, 1e-300, -Double.infinity] {
       #expect(CacheSize.recordsToSave(1000, each: each) == nil)
     }
     #expect(CacheSize.recordsToSave(-5, each: 1) == 1)
