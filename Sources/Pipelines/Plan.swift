@@ -1,7 +1,5 @@
 import Basics
-import Foundation
 import LogitCache
-import Losses
 import Reports
 
 /// What `plan` was asked for.
@@ -67,7 +65,7 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
       dataSet: dataSet.name, samples: dataSet.samples, views: work.manifest.views,
       classes: work.manifest.encoding.classes),
     sample: .init(
-      records: records, threads: min(sample.threads, sample.groups.count),
+      records: records, threads: min(sample.threads, sample.groupsAtOnce(choices)),
       teacherSecondsPerRecord: teacherSeconds),
     rows: rows.map(\.report))
   compareTails(in: &report, rows.map(\.size))

@@ -14,6 +14,19 @@ struct MeasuredGroup: Sendable {
   var choices: [Choice] = []
 }
 
+extension PlanSample {
+  /// The first groups to be measured: those that are learned from when others wait for them, else all.
+  fileprivate func firstGroups(_ choices: [PlannedChoice]) -> Range<Int> {
+    0..<(choices.contains { $0.choice.subspaceTail != nil } ? learningGroups : groups.count)
+  }
+
+  /// How many groups may be measured at once.
+  func groupsAtOnce(_ choices: [PlannedChoice]) -> Int {
+    let first = firstGroups(choices).count
+    return max(first, groups.count - first)
+  }
+}
+
 /// Runs the teacher over the sample, group by group, measures every group with every choice, and lets the choices learn.
 ///
 /// With a subspace tail among them, the groups that are not learned from wait for those that are. Its own blocks of
@@ -25,7 +38,7 @@ func measure(
   let tails = choices.indices.filter { choices[$0].choice.subspaceTail != nil }
   var progress = ProgressLine("plan", unit: "groups of views", total: count)
   defer { progress.clear() }
-  let first = 0..<(tails.isEmpty ? count : learning)
+  let first = sample.firstGroups(choices)
   var groups = try measure(first, of: sample, choices, work, &progress)
   for index in choices.indices {
     try choices[index].learn(

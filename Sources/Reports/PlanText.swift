@@ -37,7 +37,7 @@ extension PlanReport {
 
   /// Measures in rows and choices in columns: there may be many of both, but fewer choices.
   private var errorsText: String {
-    var table = [["mean error over \(rows.map(\.measuredRecords).max() ?? 0) records"]]
+    var table = [["mean error over \(measuredText) records"]]
     table[0] += rows.indices.map { "k=" + name($0) }
     var isAnyRefused = false
     func add(
@@ -64,6 +64,13 @@ extension PlanReport {
     let note =
       isAnyRefused ? "! train refuses losses that depend on it, unless told --accept-error\n" : ""
     return TextTable.lines(table) + note
+  }
+
+  /// "4096"; "2048-4096" when some choices were measured on fewer, as subspace tails are.
+  private var measuredText: String {
+    let counts = rows.map(\.measuredRecords)
+    let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
+    return least == most ? "\(most)" : "\(least)-\(most)"
   }
 
   private var chosenText: String {
