@@ -1,5 +1,6 @@
 import ArgumentParser
 import Basics
+import LogitCache
 import Pipelines
 import Reports
 
@@ -8,8 +9,8 @@ struct PlanCommand: ParsableCommand {
     commandName: "plan",
     abstract: "Say how large, how exact and how long in the making caches of a job would be.",
     discussion: """
-      Runs the teacher once over a sample of views and prints, for several k, bytes of a record and of \
-      the whole cache, hours, and errors against full rows. With --loss, --max-error or --budget it \
+      Runs the teacher once over a sample of views and prints, for several k and subspace tails, bytes of \
+      a record and of the whole cache, hours, and errors against full rows. With --loss, --max-error or --budget it \
       chooses one and prints the command that makes it: the smallest cache whose mean errors are within \
       bounds, or, with --budget alone, the most exact one that fits. Exit code 69 when none does.
 
@@ -24,6 +25,14 @@ struct PlanCommand: ParsableCommand {
     help: "Heads to compare, separated by commas; default: 5,10,20,50,100 and all of few classes.",
     transform: parseHeads)
   var heads: [Int]?
+
+  @Option(
+    help: """
+      Steps of subspace tails to compare, in nats, separated by commas, each beside a head of 10; none \
+      for no tails. Default: 4,8 for more than 64 classes.
+      """,
+    transform: parseSteps)
+  var tailSteps: [SubspaceTail]?
 
   @Option(help: "How many records the teacher is run for.")
   var sampleRows = 4096
@@ -53,6 +62,13 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "With --paper: classes of the teacher.")
   var classes: Int?
 
+  @Option(
+    help: """
+      With --paper: axes of subspace tails, at most the width of the teacher's last layer; sizes for \
+      steps 8 and 4.
+      """)
+  var axes: Int?
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print the report as JSON (schemas/plan.schema.json).")
@@ -64,13 +80,16 @@ struct PlanCommand: ParsableCommand {
         throw ValidationError("--paper needs --samples and --classes")
       }
       guard job.data == nil, job.teacher == nil, job.recipe == nil, loss == nil, maxError == nil,
-        budget == nil
-      else { throw ValidationError("--paper runs nothing: leave out data, teacher and bounds") }
+        budget == nil, tailSteps == nil
+      else {
+        throw ValidationError(
+          "--paper runs nothing: leave out data, teacher, bounds and --tail-steps")
+      }
       return
     }
     _ = try job.job()
-    guard samples == nil, classes == nil else {
-      throw ValidationError("--samples and --classes belong to --paper")
+    guard samples == nil, classes == nil, axes == nil else {
+      throw ValidationError("--samples, --classes and --axes belong to --paper")
     }
     guard sampleRows >= 2 else { throw ValidationError("--sample-rows must be at least 2") }
     guard maxError.map({ $0 > 0 }) ?? true else {
@@ -83,7 +102,8 @@ struct PlanCommand: ParsableCommand {
     Interruption.install()
     let report = try plan(
       PlanJob(
-        job.job(threads: threads.threads), heads: heads, sampleRecords: sampleRows,
+        job.job(threads: threads.threads), heads: heads, tails: tailSteps,
+        sampleRecords: sampleRows,
         losses: loss.map { $0.split(separator: ",").map(String.init) } ?? [],
         maximumError: maxError, budget: budget))
     print(json ? try readableJSON(report) : report.text, terminator: "")
@@ -93,7 +113,7 @@ struct PlanCommand: ParsableCommand {
   private func printPaper() throws {
     let report = try PaperPlan(
       samples: samples ?? 0, views: job.views, classes: classes ?? 0,
-      heads: heads ?? [10, 20, 50, 100])
+      heads: heads ?? [10, 20, 50, 100], axes: axes)
     print(json ? try readableJSON(report) : report.text, terminator: "")
   }
 }
@@ -105,6 +125,18 @@ private func parseHeads(_ text: String) throws -> [Int] {
       throw ValidationError("--k has '\($0)', it must be numbers from 1 on, such as 5,10,20")
     }
     return k
+  }
+}
+
+/// Reads "4,8" or "none".
+private func parseSteps(_ text: String) throws -> [SubspaceTail] {
+  if text.isEmpty || text == "none" { return [] }
+  return try text.split(separator: ",", omittingEmptySubsequences: false).map {
+    guard let step = TailStep(argument: String($0)) else {
+      throw ValidationError(
+        "--tail-steps has '\($0)', it must be steps from 1/16 to 256 in sixteenths, such as 4,8")
+    }
+    return step.tail
   }
 }
 

@@ -20,6 +20,21 @@ public struct CacheSize: Equatable, Sendable {
   /// Bytes that do not grow with the views.
   public var fixedBytes: Int { calibrationBytes + labelBytes + manifestBytes + classSumBytes }
 
+  /// From how many records on a cache like this is smaller than another of the same job, when what is written once
+  /// stays as it is; `nil` when its records are no smaller.
+  package func recordsToUndercut(_ other: CacheSize) -> Int? {
+    let saved =
+      other.bytesPerRecord + other.indexBytesPerRecord - bytesPerRecord - indexBytesPerRecord
+    return CacheSize.recordsToSave(Double(fixedBytes - other.fixedBytes), each: saved)
+  }
+
+  /// How many records save more than `bytes` when each saves `each`; `nil` when none do, or only beyond 10^15.
+  package static func recordsToSave(_ bytes: Double, each saved: Double) -> Int? {
+    guard saved > 0 else { return nil }
+    let records = max(0, bytes / saved).rounded(.down) + 1
+    return records <= 1e15 ? Int(records) : nil
+  }
+
   /// Foretells the cache of a manifest.
   ///
   /// - Parameters:

@@ -5,9 +5,12 @@ extension Encoding {
   /// possible integer, which is always one of the forms to choose from (docs/FORMAT.md, "Forms"), and zstd's
   /// tables of codes for each list.
   ///
-  /// - Parameter logitRange: all logits of the cache lie within so many nats. Tail ratios are counted with
-  ///   predictions that miss by no more than the whole range.
-  public func largestRecord(logitRange: Double) -> Double {
+  /// - Parameters:
+  ///   - logitRange: all logits of the cache lie within so many nats. Tail ratios are counted with
+  ///     predictions that miss by no more than the whole range.
+  ///   - axes: of the subspace tail, if there is one; `nil` for as many as it may have. They are counted as
+  ///     being of length 1 and orthogonal to within a factor of 2, whatever rounding did to them.
+  public func largestRecord(logitRange: Double, axes: Int? = nil) -> Double {
     func bits(_ largest: Double) -> Int { bitWidth(Int(largest.rounded(.up))) }
     let gap = bits(logitRange * Double(stepsPerNat))
     let ids = k * bitWidth(classes - 1)
@@ -15,10 +18,24 @@ extension Encoding {
     let largest = bits(logitRange * Double(largestStepsPerNat))
     let tail = bits(2 * Double(tailStepsPerNat) * (logitRange + log(Double(classes))))
     let norm = featureWidth == nil ? 0 : 16
+    let rows = subspaceBits(logitRange, axes: axes)
     let record = ids + (k - 1) * gap + largest + label + norm + tailTemperatures.count * tail
-    let lists = 2 * ColumnGroups.ranges(k).count + 4 + tailTemperatures.count
+    let lists = 2 * ColumnGroups.ranges(k).count + 4 + tailTemperatures.count + rows.lists
     let block = BlockHeader.size + lists * (BlockHeader.entrySize + 128) + 64
-    return Double(record) / 8 + Double(block) / Double(blockRows)
+    return Double(record + rows.bits) / 8 + Double(block) / Double(blockRows)
+  }
+
+  /// Bits of a record's coefficients and offset, and how many lists they take.
+  private func subspaceBits(_ logitRange: Double, axes: Int?) -> (bits: Int, lists: Int) {
+    guard let subspaceTail else { return (0, 0) }
+    let axes = axes ?? min(subspaceTail.maximumAxes, classes)
+    let step = Double(subspaceTail.step)
+    // Zigzag doubles: 2 * magnitude. A row without its mean and the mean row is no longer than range * sqrt(C).
+    let coefficient = 2 * (2 * logitRange * Double(classes).squareRoot() / step + 1)
+    // The row's level lies within the range below its largest logit; what is rebuilt adds as much, and its rounding.
+    let offset = 2 * ((2 * logitRange + step) * Double(stepsPerNat) + 1)
+    func bits(_ largest: Double) -> Int { bitWidth(Int(min(largest, 0x1p31).rounded(.up))) }
+    return (axes * bits(coefficient) + bits(offset), ColumnGroups.ranges(axes).count + 1)
   }
 }
 

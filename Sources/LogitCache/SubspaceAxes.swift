@@ -66,7 +66,12 @@ public struct SubspaceAxes: Equatable, Sendable {
 
   /// Bytes of the serialised axes: the fixed cost of a cache with a subspace tail.
   public var byteCount: Int {
-    SubspaceAxes.headerSize + 4 * classes + 4 * count + width * count * classes
+    SubspaceAxes.byteCount(classes: classes, axes: count, width: width)
+  }
+
+  /// Bytes of `axes` serialised axes of C numbers of `width` bytes each.
+  package static func byteCount(classes: Int, axes: Int, width: Int) -> Int {
+    headerSize + 4 * classes + 4 * axes + width * axes * classes
   }
 
   private static let headerSize = 16

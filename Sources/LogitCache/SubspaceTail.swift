@@ -26,6 +26,11 @@ public struct SubspaceTail: Codable, Hashable, Sendable {
   /// The step of every coefficient, in nats.
   public var step: Float { Float(stepSixteenths) / 16 }
 
+  /// The step as options spell it: "4" or "9/16".
+  package var stepText: String {
+    Temperature(stepSixteenths, over: 16).map(\.description) ?? "\(stepSixteenths)/16"
+  }
+
   /// What `stepSixteenths` may be.
   static let steps = 1...4096
 }

@@ -3,11 +3,13 @@ import LogitCache
 /// What a record keeps of a teacher's row: one line of a plan.
 public struct RowChoice: Hashable, Sendable {
   /// What is kept of the classes outside the head.
-  public enum Tail: String, Hashable, Sendable {
+  public enum Tail: Hashable, Sendable {
     /// Nothing: the head has all classes.
     case none
     /// log(tail / head) at the planned temperatures.
     case ratios
+    /// These, and every logit as coefficients on learned axes.
+    case subspace(SubspaceTail)
   }
 
   /// Classes of the head.
@@ -15,13 +17,22 @@ public struct RowChoice: Hashable, Sendable {
   /// What is kept of the others.
   public var tail: Tail
 
+  /// Classes of the head beside a subspace tail, as `precompute` has it.
+  public static let headOfSubspace = 10
+
   /// A head of `k` of `classes` classes, and the tail that goes with it.
   public init(k: Int, of classes: Int) {
     self.k = k
     tail = k < classes ? .ratios : .none
   }
 
-  /// The choices that are looked at unasked: some heads, and all classes.
+  /// A small head and a subspace tail.
+  public init(_ tail: SubspaceTail) {
+    k = RowChoice.headOfSubspace
+    self.tail = .subspace(tail)
+  }
+
+  /// The heads that are looked at unasked: some, and all classes.
   public static func standard(classes: Int) -> [RowChoice] {
     let heads = [5, 10, 20, 50, 100].filter { $0 < classes }
     // The order of many thousand classes takes seconds a block, and more bytes than anyone stores.
@@ -29,11 +40,37 @@ public struct RowChoice: Hashable, Sendable {
     return (heads + all).map { RowChoice(k: $0, of: classes) }
   }
 
+  /// The subspace tails that are looked at unasked: none where `precompute` keeps all classes unasked.
+  public static func standardTails(classes: Int) -> [SubspaceTail] {
+    classes <= 64 ? [] : [8, 4].map { SubspaceTail(stepSixteenths: 16 * $0) }
+  }
+
+  /// The subspace tail, if there is one.
+  var subspaceTail: SubspaceTail? {
+    if case .subspace(let tail) = tail { tail } else { nil }
+  }
+
+  /// The tail's name in reports.
+  var tailName: String {
+    switch tail {
+    case .none: "none"
+    case .ratios: "ratios"
+    case .subspace: "subspace"
+    }
+  }
+
   /// The encoding of such records.
   func encoding(classes: Int, featureWidth: Int?) -> Encoding {
-    Encoding(classes: classes, k: k, featureWidth: featureWidth)
+    Encoding(classes: classes, k: k, featureWidth: featureWidth, subspaceTail: subspaceTail)
   }
 
   /// The options of `precompute` that choose it.
-  var options: [String] { ["--k", "\(k)"] }
+  var options: [String] {
+    guard let subspaceTail else { return ["--k", "\(k)"] }
+    let standard = SubspaceTail(stepSixteenths: subspaceTail.stepSixteenths)
+    let axes =
+      subspaceTail.maximumAxes == standard.maximumAxes
+      ? [] : ["--tail-axes", "\(subspaceTail.maximumAxes)"]
+    return ["--tail", "subspace", "--tail-step", subspaceTail.stepText] + axes + ["--k", "\(k)"]
+  }
 }

@@ -44,6 +44,8 @@ public struct PaperPlan: Codable, Sendable {
   public var logitRange: Double
   /// One for each k.
   public var rows: [Row]
+  /// One for each step of a subspace tail that was measured; absent unless its axes were given.
+  public var tails: [Tail]?
   /// All C logits in 4 bytes each.
   public var denseFloat32: Size
   /// All C logits in 2 bytes each.
@@ -51,9 +53,14 @@ public struct PaperPlan: Codable, Sendable {
 
   /// Works out a job.
   ///
+  /// - Parameters:
+  ///   - axes: of subspace tails, as many as the teacher's last layer is wide or fewer; `nil` for no tails.
+  ///   - axisBytes: of a number of an axis.
   /// - Throws: `Problem(.usage)` when a number is out of range.
-  public init(samples: Int, views: Int, classes: Int, heads: [Int], logitRange: Double = 128) throws
-  {
+  public init(
+    samples: Int, views: Int, classes: Int, heads: [Int], axes: Int? = nil, axisBytes: Int = 1,
+    logitRange: Double = 128
+  ) throws {
     func demand(_ value: Int, _ name: String, atMost limit: Int) throws {
       guard (1...limit).contains(value) else {
         throw Problem(.usage, "\(name) is \(value), it must be in 1...\(limit)")
@@ -87,29 +94,15 @@ public struct PaperPlan: Codable, Sendable {
         k: k, blockRows: encoding.blockRows, sharp: typical(.sharp), soft: typical(.soft),
         bound: size(bound, fixed: fixed), sparse: size((idBytes + 2) * Double(k) + 4))
     }
+    tails = try axes.map {
+      try PaperPlan.tails(
+        axes: $0, axisBytes: axisBytes, classes: classes, records: records, views: views,
+        labelBytes: labelBytes, logitRange: logitRange)
+    }
   }
 
   /// An index entry of about 1 kB, and half of a block's last page.
-  private static let blockBytes = 3072.0
-}
-
-/// Stored bytes per record of a measured teacher.
-private struct MeasuredTeacher {
-  /// k and bytes per record, ascending.
-  let points: [(k: Double, bytes: Double)]
-
-  /// 12,000 records, `Benchmarks/runs/rate-ocr.json`; without k = 5, for which so few records learned no lists.
-  static let sharp = MeasuredTeacher(points: [(10, 16.68), (20, 30.83), (50, 78.26), (100, 151.50)])
-  /// 12,000 records, `Benchmarks/runs/rate-soft1000.json`.
-  static let soft = MeasuredTeacher(
-    points: [(5, 9.06), (10, 16.01), (20, 29.65), (50, 71.09), (100, 133.97)])
-
-  /// On the line between the two nearest k; beyond the ends on the outermost one.
-  func bytesPerRecord(k: Int) -> Double {
-    let upper = min(max(points.firstIndex { $0.k >= Double(k) } ?? .max, 1), points.count - 1)
-    let (a, b) = (points[upper - 1], points[upper])
-    return a.bytes + (Double(k) - a.k) * (b.bytes - a.bytes) / (b.k - a.k)
-  }
+  static let blockBytes = 3072.0
 }
 
 extension PaperPlan {
@@ -132,6 +125,6 @@ extension PaperPlan {
       on a picture classifier of 1,000 (mean p1 0.65), in between by k; Benchmarks/runs/rate-ocr.json, rate-soft1000.json.
       at most: the format's worst case with logits within \(Int(logitRange)) nats. id + fp16: class number and value, 4-byte seed.
 
-      """
+      """ + tailsText
   }
 }

@@ -63,10 +63,33 @@ public struct PlanReport: Codable, Sendable {
 
   /// The cache that a choice makes.
   public struct Row: Codable, Sendable {
+    /// The axes of a subspace tail and what they cost.
+    public struct Subspace: Codable, Sendable {
+      /// The step of every coefficient, in nats.
+      public var step: Double
+      /// How many axes were learned from the sample.
+      public var axes: Int
+      /// Bytes of the axes, which are stored once; part of `calibrationBytes`.
+      public var axesBytes: Int
+      /// The widest head among the rows that leaves classes out; absent when there is none.
+      public var comparedK: Int?
+      /// From how many records on the cache is smaller than with that head; absent when it never is.
+      public var paysFromRecords: Int?
+
+      /// Axes that are compared with nothing.
+      public init(step: Double, axes: Int, axesBytes: Int) {
+        self.step = step
+        self.axes = axes
+        self.axesBytes = axesBytes
+      }
+    }
+
     /// Classes kept of every record.
     public var k: Int
-    /// What is kept of the others: "ratios", or "none" when there are no others.
+    /// What is kept of the others: "ratios", "subspace", or "none" when there are no others.
     public var tail: String
+    /// How full rows are kept; absent without a subspace tail.
+    public var subspaceTail: Subspace?
     /// The options of `precompute` that make it.
     public var options: [String]
     /// Samples in a block.
@@ -94,11 +117,12 @@ public struct PlanReport: Codable, Sendable {
     ///
     /// - Parameter records: n x V, over which fixed bytes are spread.
     public init(
-      _ encoding: Encoding, tail: String, options: [String], size: CacheSize, records: Int,
-      packedRecords: Int, hours: Double, certificate: Certificate
+      _ encoding: Encoding, tail: String, subspaceTail: Subspace? = nil, options: [String],
+      size: CacheSize, records: Int, packedRecords: Int, hours: Double, certificate: Certificate
     ) {
       k = encoding.k
       self.tail = tail
+      self.subspaceTail = subspaceTail
       self.options = options
       blockRows = encoding.blockRows
       measuredRecords = certificate.records
@@ -117,7 +141,7 @@ public struct PlanReport: Codable, Sendable {
   public var job: Job
   /// What was run to know it.
   public var sample: Sample
-  /// One for each choice, smaller k first.
+  /// One for each choice: heads by k, then subspace tails, the coarsest step first.
   public var rows: [Row]
   /// Terms of losses whose errors decide; empty when nothing was asked for.
   public var losses: [String]
@@ -151,9 +175,9 @@ extension PlanReport {
     return Problem(
       .unavailable,
       "for \(losses.joined(separator: ", ")), none of k = "
-        + rows.map { "\($0.k)" }.joined(separator: ", ") + " has "
+        + rows.map(\.name).joined(separator: ", ") + " has "
         + wanted.joined(separator: " and ") + " (errors are measured at T = "
         + temperatures.joined(separator: ", ")
-        + "): try other --k, a larger --max-error or --budget, or other losses")
+        + "): try other --k or --tail-steps, a larger --max-error or --budget, or other losses")
   }
 }

@@ -22,7 +22,7 @@ extension PlanReport {
     let heading = [
       "k", "tail", "B/record", "fixed B/record", "whole cache", "time",
     ]
-    return TextTable.lines(
+    let table = TextTable.lines(
       [heading]
         + rows.enumerated().map { index, row in
           [
@@ -32,11 +32,12 @@ extension PlanReport {
             time(row.hours * 3600),
           ]
         })
+    return table + rows.compactMap(\.axesText).joined()
   }
 
   /// Measures in rows and choices in columns: there may be many of both, but fewer choices.
   private var errorsText: String {
-    var table = [["mean error over \(rows.map(\.measuredRecords).max() ?? 0) records"]]
+    var table = [["mean error over \(measuredText) records"]]
     table[0] += rows.indices.map { "k=" + name($0) }
     var isAnyRefused = false
     func add(
@@ -65,18 +66,25 @@ extension PlanReport {
     return TextTable.lines(table) + note
   }
 
+  /// "4096"; "2048-4096" when some choices were measured on fewer, as subspace tails are.
+  private var measuredText: String {
+    let counts = rows.map(\.measuredRecords)
+    let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
+    return least == most ? "\(most)" : "\(least)-\(most)"
+  }
+
   private var chosenText: String {
     guard let chosen else { return "" }
     let row = rows[chosen]
     var reasons = bounds.map { "\($0.measure) <= \(short($0.limit))" }
     if let budget { reasons.append("at most \(ByteCount.text(Double(budget)))") }
     let what = bounds.isEmpty ? "most exact for \(losses.joined(separator: ", "))" : "smallest"
-    return "* k = \(row.k): \(what), with \(reasons.joined(separator: ", "))\n"
+    return "* k = \(row.name): \(what), with \(reasons.joined(separator: ", "))\n"
       + (command.map { $0.map(shellQuoted).joined(separator: " ") + "\n" } ?? "")
   }
 
-  /// "20", marked when it is the chosen one.
-  private func name(_ index: Int) -> String { "\(rows[index].k)" + (index == chosen ? "*" : "") }
+  /// "20" or "10 S=4", marked when it is the chosen one.
+  private func name(_ index: Int) -> String { rows[index].name + (index == chosen ? "*" : "") }
 
   private func short(_ value: Double) -> String { String(format: "%.3g", value) }
 
@@ -86,6 +94,24 @@ extension PlanReport {
     case ..<7200: String(format: "%.0f min", seconds / 60)
     default: String(format: "%.1f h", seconds / 3600)
     }
+  }
+}
+
+extension PlanReport.Row {
+  /// "20"; with the step of a subspace tail "10 S=4".
+  var name: String {
+    "\(k)" + (subspaceTail.map { String(format: " S=%.7g", $0.step) } ?? "")
+  }
+
+  /// What a subspace tail costs once, and when that is regained.
+  fileprivate var axesText: String? {
+    guard let tail = subspaceTail else { return nil }
+    let cost = "\(name): \(tail.axes) axes, \(ByteCount.text(Double(tail.axesBytes))) once"
+    guard let other = tail.comparedK else { return cost + "\n" }
+    let when =
+      tail.paysFromRecords.map { "smaller than k = \(other) from \($0) records on" }
+      ?? "never smaller than k = \(other)"
+    return "\(cost); \(when)\n"
   }
 }
 

@@ -38,7 +38,7 @@ private func help(_ command: String) throws -> String {
       "plan",
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--features", "--k",
-        "--sample-rows",
+        "--tail-steps", "--sample-rows", "--axes",
         "--loss", "--max-error", "--budget", "--paper", "--samples", "--classes", "--threads",
         "--json",
       ]

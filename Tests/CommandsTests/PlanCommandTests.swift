@@ -30,18 +30,21 @@ import Testing
   }
 
   @Test func `the report as JSON fits its schema`() throws {
-    for more in [[], ["--budget", "10GB"], ["--loss", "mse,dist@2", "--k", "4"]] {
+    for more in [
+      [], ["--budget", "10GB"], ["--tail-steps", "none"], ["--loss", "mse,dist@2", "--k", "4"],
+    ] {
       let result = try desk.succeed(arguments("--json") + more)
       let value = try parseJSON(result.output.utf8, source: "plan")
       try Schemas.validate(value, against: .plan, source: "plan")
     }
     let paper = try desk.succeed([
       "plan", "--paper", "--samples", "14197122", "--views", "90", "--classes", "21841", "--k",
-      "100", "--json",
+      "100", "--axes", "512", "--json",
     ])
     let value = try parseJSON(paper.output.utf8, source: "plan")
     try Schemas.validate(value, against: .plan, source: "plan")
     #expect(value["records"]?.integer == 1_277_740_980)
+    #expect(value["tails"]?.array?.count == 2)
   }
 
   @Test func `nothing that fits is exit code 69 and a sentence, after the table`() throws {
@@ -55,6 +58,8 @@ import Testing
     (["--k", "0"], "--k"), (["--k", "2,,3"], "--k"), (["--k", "5"], "1...4"),
     (["--budget", "big"], "--budget"), (["--max-error", "0"], "--max-error"),
     (["--sample-rows", "1"], "--sample-rows"), (["--samples", "3"], "--paper"),
+    (["--axes", "3"], "--axes"), (["--tail-steps", "4,x"], "--tail-steps"),
+    (["--tail-steps", "4"], "--tail-steps"), (["--paper", "--tail-steps", "4"], "--paper"),
     (["--paper"], "--samples"), (["--paper", "--samples", "1", "--classes", "2"], "--paper"),
     (["--views", "0"], "--views"),
   ])

@@ -45,6 +45,48 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("ocr", 18_709, 4), ("ocr", 18_709, 8), ("soft1000", 1000, 4), ("soft1000", 1000, 8),
+  ])
+  func `the subspace tails are those of the recorded runs`(
+    teacher: String, classes: Int, step: Int
+  ) throws {
+    let path =
+      URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent().path
+      + "/Benchmarks/runs/rate-\(teacher)-tail-\(step).json"
+    let rate = try #require(parseJSON(try Files.read(path), source: path)["rates"]?[0])
+    let words = try #require(rate["calibration"]?.string).split(separator: " ")
+    let axes = try #require(Int(words[words.count - 2]))
+    let plan = try PaperPlan(
+      samples: 1_000_000, views: 2, classes: classes, heads: [100], axes: axes)
+    let value = try parseJSON(readableJSON(plan).utf8, source: "the plan")
+    try Schemas.validate(value, against: .plan, source: "the plan")
+    let tail = try #require(plan.tails?.first { $0.step == Double(step) })
+    #expect(tail.k == rate["k"]?.integer && tail.blockRows == rate["blockRows"]?.integer)
+    let typical = teacher == "ocr" ? tail.sharp : tail.soft
+    let measured = try #require(rate["bytesPerRecord"]?.double)
+    #expect(abs(typical.bytesPerRecord - measured) < 0.01)
+    #expect(typical.bytesPerRecord < tail.bound.bytesPerRecord)
+    #expect(tail.axesBytes == 16 + 4 * classes + 4 * axes + classes * axes)
+    #expect(tail.axesBytes < rate["calibrationBytes"]?.integer ?? 0)
+    #expect(typical.bytes >= typical.bytesPerRecord * 2e6 + Double(tail.axesBytes))
+    // From so many records on it is smaller than the head of 100.
+    let pays = try #require(teacher == "ocr" ? tail.sharpPaysFromRecords : tail.softPaysFromRecords)
+    let head = teacher == "ocr" ? plan.rows[0].sharp : plan.rows[0].soft
+    let saved = (head.bytesPerRecord - typical.bytesPerRecord) * Double(pays)
+    #expect(saved > Double(tail.axesBytes) && saved < 1.01 * Double(tail.axesBytes) + 100)
+    #expect(plan.text.contains("full rows on \(axes) axes"))
+  }
+
+  @Test(arguments: [(1000, 0), (1000, 1001), (10, 5), (20_000, 4097), (1 << 24, 17)])
+  func `axes that are not stored are refused`(classes: Int, axes: Int) {
+    let problem = #expect(throws: Problem.self) {
+      try PaperPlan(samples: 10, views: 1, classes: classes, heads: [10], axes: axes)
+    }
+    #expect(problem?.kind == .usage && problem?.message.contains("--axes is \(axes)") == true)
+  }
+
   @Test(arguments: [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 5, 6), (1, 1, 1 << 25, 1)])
   func `numbers out of range are refused`(samples: Int, views: Int, classes: Int, k: Int) {
     let problem = #expect(throws: Problem.self) {

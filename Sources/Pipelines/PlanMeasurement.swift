@@ -1,0 +1,118 @@
+import Basics
+import LogitCache
+
+/// What one group of rows came to.
+struct MeasuredGroup: Sendable {
+  /// What one choice makes of the rows.
+  struct Choice: Sendable {
+    var blocks: [MeasuredBlock] = []
+    var seconds = 0.0
+  }
+
+  var records = 0
+  var teacherSeconds = 0.0
+  var choices: [Choice] = []
+}
+
+extension PlanSample {
+  /// The first groups to be measured: those that are learned from when others wait for them, else all.
+  fileprivate func firstGroups(_ choices: [PlannedChoice]) -> Range<Int> {
+    0..<(choices.contains { $0.choice.subspaceTail != nil } ? learningGroups : groups.count)
+  }
+
+  /// How many groups may be measured at once.
+  func groupsAtOnce(_ choices: [PlannedChoice]) -> Int {
+    let first = firstGroups(choices).count
+    return max(first, groups.count - first)
+  }
+}
+
+/// Runs the teacher over the sample, group by group, measures every group with every choice, and lets the choices learn.
+///
+/// With a subspace tail among them, the groups that are not learned from wait for those that are. Its own blocks of
+/// the latter are not part of the result: they have no coefficients.
+func measure(
+  _ sample: PlanSample, _ choices: inout [PlannedChoice], _ work: BlockWork
+) throws -> [MeasuredGroup] {
+  let (learning, count) = (sample.learningGroups, sample.groups.count)
+  let tails = choices.indices.filter { choices[$0].choice.subspaceTail != nil }
+  var progress = ProgressLine("plan", unit: "groups of views", total: count)
+  defer { progress.clear() }
+  let first = sample.firstGroups(choices)
+  var groups = try measure(first, of: sample, choices, work, &progress)
+  for index in choices.indices {
+    try choices[index].learn(
+      from: groups[..<learning].map { $0.choices[choices[index].learnsFrom] })
+  }
+  for group in groups.indices {
+    for tail in tails { groups[group].choices[tail] = MeasuredGroup.Choice() }
+  }
+  return try groups + measure(first.upperBound..<count, of: sample, choices, work, &progress)
+}
+
+private func measure(
+  _ groups: Range<Int>, of sample: PlanSample, _ choices: [PlannedChoice], _ work: BlockWork,
+  _ progress: inout ProgressLine
+) throws -> [MeasuredGroup] {
+  if groups.isEmpty { return [] }
+  let rows = sample.groups.map { $0.reduce(0) { $0 + $1.samples.count } }.max() ?? 0
+  let queue = OrderedResults<MeasuredGroup>(count: groups.count, ahead: groups.count)
+  queue.start(threads: min(sample.threads, groups.count)) {
+    var held = try TeacherRows(
+      work.teacher, work.augmenter, rows: rows,
+      featureWidth: work.manifest.encoding.featureWidth ?? 0)
+    return { try measure(groups.lowerBound + $0, of: sample, choices, work, &held) }
+  }
+  defer { queue.cancel() }
+  return try groups.map { done in
+    if Interruption.isRequested {
+      throw Interruption.problem(after: "\(done) of \(sample.groups.count) groups of views")
+    }
+    let group = try queue.next()
+    progress.update(done: done + 1)
+    return group
+  }
+}
+
+private func measure(
+  _ index: Int, of sample: PlanSample, _ choices: [PlannedChoice], _ work: BlockWork,
+  _ rows: inout TeacherRows
+) throws -> MeasuredGroup {
+  var group = MeasuredGroup()
+  var labels: [Int32] = []
+  let clock = ContinuousClock()
+  let start = clock.now
+  for run in sample.groups[index] {
+    try rows.fill(run.samples, view: run.view, row: labels.count)
+    try check(run, from: labels.count, rows, work)
+    labels += work.labels[run.samples]
+  }
+  group.records = labels.count
+  group.teacherSeconds = (clock.now - start).inSeconds
+  let learning = sample.learningGroups
+  for (place, choice) in choices.enumerated() {
+    let isLearning = index < learning
+    if isLearning && choice.learnsFrom != place {
+      group.choices.append(MeasuredGroup.Choice())
+      continue
+    }
+    let kept = isLearning ? choice.keptRows(ofGroup: index, of: learning) : nil
+    group.choices.append(try choice.measure(rows, labels, keptRows: kept))
+  }
+  return group
+}
+
+/// Refuses rows that cannot be recorded by their own sample and view; the choices know only places in the group.
+private func check(
+  _ run: PlanSample.Run, from first: Int, _ rows: borrowing TeacherRows, _ work: BlockWork
+) throws {
+  let classes = work.manifest.encoding.classes
+  try rows.logits.withUnsafeBufferPointer { logits in
+    for (row, sample) in run.samples.enumerated() {
+      let place = (first + row) * classes
+      try BlockEncoder.check(
+        UnsafeBufferPointer(rebasing: logits[place..<place + classes]),
+        label: work.labels[sample], sample: sample, view: run.view)
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import LogitCache
+
+/// Stored bytes per record of a measured teacher.
+struct MeasuredTeacher {
+  /// Records with a subspace tail beside a head of 10.
+  struct Tail {
+    /// Of coefficients, in nats.
+    let step: Int
+    /// Axes that the cache learned.
+    let axes: Int
+    /// Of the coefficients.
+    let coefficientBytes: Double
+    /// Of head, masses and offset.
+    let otherBytes: Double
+
+    /// Every axis takes as many bits as those of the measured teacher do on average.
+    func bytesPerRecord(axes: Int) -> Double {
+      otherBytes + coefficientBytes * Double(axes) / Double(self.axes)
+    }
+  }
+
+  /// k and bytes per record, ascending.
+  let points: [(k: Double, bytes: Double)]
+  /// By step, the coarsest first.
+  let tails: [Tail]
+
+  /// 12,000 records, `Benchmarks/runs/rate-ocr.json`; without k = 5, for which so few records learned no lists.
+  ///
+  /// Tails: `Benchmarks/runs/rate-ocr-tail-8.json`, `rate-ocr-tail-4.json`.
+  static let sharp = MeasuredTeacher(
+    points: [(10, 16.68), (20, 30.83), (50, 78.26), (100, 151.50)],
+    tails: [
+      Tail(step: 8, axes: 120, coefficientBytes: 59.09, otherBytes: 19.86),
+      Tail(step: 4, axes: 120, coefficientBytes: 74.11, otherBytes: 19.84),
+    ])
+
+  /// 12,000 records, `Benchmarks/runs/rate-soft1000.json`.
+  ///
+  /// Tails: `Benchmarks/runs/rate-soft1000-tail-8.json`, `rate-soft1000-tail-4.json`.
+  static let soft = MeasuredTeacher(
+    points: [(5, 9.06), (10, 16.01), (20, 29.65), (50, 71.09), (100, 133.97)],
+    tails: [
+      Tail(step: 8, axes: 192, coefficientBytes: 12.68, otherBytes: 18.41),
+      Tail(step: 4, axes: 356, coefficientBytes: 35.18, otherBytes: 18.43),
+    ])
+
+  /// On the line between the two nearest k; beyond the ends on the outermost one.
+  func bytesPerRecord(k: Int) -> Double {
+    let upper = min(max(points.firstIndex { $0.k >= Double(k) } ?? .max, 1), points.count - 1)
+    let (a, b) = (points[upper - 1], points[upper])
+    return a.bytes + (Double(k) - a.k) * (b.bytes - a.bytes) / (b.k - a.k)
+  }
+}
