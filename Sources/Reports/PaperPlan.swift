@@ -22,9 +22,9 @@ public struct PaperPlan: Codable, Sendable {
     public var k: Int
     /// Samples in a block.
     public var blockRows: Int
-    /// As with a sharp teacher: PP-OCRv6 characters, 18,709 classes, mean p1 0.98 (`Benchmarks/runs/rate-ocr.json`).
+    /// As with a sharp teacher: PP-OCRv6 characters, 18,709 classes, mean p1 0.98 (`Benchmarks/runs/rate-ocr-large-job.json`).
     public var sharp: Size
-    /// As with a soft teacher: EfficientNet-Lite0, 1,000 classes, mean p1 0.65 (`Benchmarks/runs/rate-soft1000.json`).
+    /// As with a soft teacher: EfficientNet-Lite0, 1,000 classes, mean p1 0.65 (`Benchmarks/runs/rate-soft1000-large-job.json`).
     public var soft: Size
     /// No cache is larger.
     public var bound: Size
@@ -122,7 +122,8 @@ extension PaperPlan {
 
       \(TextTable.lines([heading] + table))
       A record, then the whole cache. sharp, soft: as measured on a character reader of 18,709 classes (mean p1 0.98) and
-      on a picture classifier of 1,000 (mean p1 0.65), in between by k; Benchmarks/runs/rate-ocr.json, rate-soft1000.json.
+      on a picture classifier of 1,000 (mean p1 0.65), in between by k; Benchmarks/runs/rate-ocr-large-job.json and
+      rate-soft1000-large-job.json.
       at most: the format's worst case with logits within \(Int(logitRange)) nats. id + fp16: class number and value, 4-byte seed.
 
       """ + tailsText

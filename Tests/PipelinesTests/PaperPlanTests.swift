@@ -31,12 +31,10 @@ import Testing
       let path =
         URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().path
-        + "/Benchmarks/runs/rate-\(teacher).json"
+        + "/Benchmarks/runs/rate-\(teacher)-large-job.json"
       let run = try parseJSON(try Files.read(path), source: path)
       for rate in try #require(run["rates"]?.array) {
         let k = try #require(rate["k"]?.integer)
-        // The character reader's cache was too small to learn lists for k = 5.
-        if teacher == "ocr" && k == 5 { continue }
         let measured = try #require(rate["bytesPerRecord"]?.double)
         let row = try PaperPlan(samples: 1, views: 1, classes: classes, heads: [k]).rows[0]
         let typical = teacher == "ocr" ? row.sharp : row.soft
