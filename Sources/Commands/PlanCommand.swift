@@ -15,7 +15,7 @@ struct PlanCommand: ParsableCommand {
       bounds, or, with --budget alone, the most exact one that fits. Exit code 69 when none does.
 
       With --paper it runs nothing: sizes from the format and from teachers that were measured, for \
-      --samples, --views, --classes and --k.
+      --samples, --views, --classes and --k, and of subspace tails on --axes.
       """)
 
   @OptionGroup var job: JobOptions

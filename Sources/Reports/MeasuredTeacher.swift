@@ -14,6 +14,8 @@ struct MeasuredTeacher {
     let otherBytes: Double
 
     /// Every axis takes as many bits as those of the measured teacher do on average.
+    ///
+    /// Too much beyond its axes: a further one is weaker than the average of those before it.
     func bytesPerRecord(axes: Int) -> Double {
       otherBytes + coefficientBytes * Double(axes) / Double(self.axes)
     }

@@ -96,7 +96,8 @@ extension PaperPlan {
       \(TextTable.lines([heading] + table))
       sharp, soft: bytes an axis as measured with 120 axes, and with 192 (S=8) and 356 (S=4); \
       Benchmarks/runs/rate-ocr-tail-*.json,
-      rate-soft1000-tail-*.json. pays: the number of records from which on it is smaller than k = \(first.comparedK).
+      rate-soft1000-tail-*.json; further axes are mostly weaker, and take less. pays: the number of records from which
+      on it is smaller than k = \(first.comparedK).
 
       """
   }
