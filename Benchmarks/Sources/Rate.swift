@@ -23,6 +23,8 @@ struct RateSettings {
   var batches: Int?
   /// Keep full rows too.
   var tail: SubspaceTail?
+  /// Keep the order of all classes too.
+  var ranking: Ranking?
 }
 
 /// What a subspace tail came to, beside the head's fields.
@@ -78,7 +80,7 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   let study = try GradientStudy(rows, batches: batches, seed: seed)
   var results: [RateResult] = []
   for k in settings.heads where k <= rows.classes {
-    results.append(try rate(rows, k: k, settings.tail, study))
+    results.append(try rate(rows, k: k, settings.tail, settings.ranking, study))
   }
   report.setup = [
     "batches": "\(study.chosen.count / GradientStudy.batchRows) of \(GradientStudy.batchRows)",
@@ -98,18 +100,19 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   report.rates = results
   report.rows = results.map {
     .lessIsBetter(
-      "\(rows.name) k=\($0.k)" + ($0.tail == nil ? "" : " and tail"), ours: $0.bytesPerRecord,
+      "\(rows.name) k=\($0.k)" + ($0.tail == nil ? "" : " and tail")
+        + (settings.ranking == nil ? "" : " and ranking"), ours: $0.bytesPerRecord,
       peer: Double($0.plainBytes),
       unit: "B/record")
   }
 }
 
 private func rate(
-  _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ study: GradientStudy
+  _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ ranking: Ranking?, _ study: GradientStudy
 ) throws -> RateResult {
   let folder = FileManager.default.temporaryDirectory.path + "/logitcache-bench-\(getpid())-\(k)"
   defer { try? FileManager.default.removeItem(atPath: folder) }
-  let cache = try RateCache(rows, k: k, tail: tail, folder: folder)
+  let cache = try RateCache(rows, k: k, tail: tail, ranking: ranking, folder: folder)
   let (records, direct) = try cache.read(rows, chosen: study.chosen)
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
@@ -129,7 +132,7 @@ private func rate(
   return RateResult(
     k: k, records: rows.count, blockRows: reader.manifest.encoding.blockRows,
     bytesPerRecord: Double(stored) / count, fileBytesPerRecord: Double(reader.fileBytes) / count,
-    planes: planes, plainBytes: tail == nil ? 4 * k + 4 : 2 * rows.classes,
+    planes: planes, plainBytes: tail == nil && ranking == nil ? 4 * k + 4 : 2 * rows.classes,
     calibration: cache.calibration.summary,
     calibrationBytes: cache.calibration.bytes.count, tail: tailResult,
     measuredPerSecond: count / cache.measureSeconds, encodedPerSecond: count / cache.packSeconds,

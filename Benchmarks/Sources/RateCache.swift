@@ -13,8 +13,10 @@ struct RateCache {
   var calibration: Calibration { reader.calibration }
 
   /// Writes all rows, block by block.
-  init(_ rows: TeacherRows, k: Int, tail: SubspaceTail?, folder: String) throws {
-    var manifest = Self.manifest(rows, k: k, tail)
+  init(
+    _ rows: TeacherRows, k: Int, tail: SubspaceTail?, ranking: Ranking?, folder: String
+  ) throws {
+    var manifest = Self.manifest(rows, k: k, tail, ranking)
     let calibration = try Self.calibration(manifest, rows)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
@@ -56,7 +58,7 @@ struct RateCache {
   }
 
   private static func manifest(
-    _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?
+    _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ ranking: Ranking?
   ) -> Manifest {
     Manifest(
       dataSet: DataSetIdentity(
@@ -64,12 +66,12 @@ struct RateCache {
         classNames: (0..<rows.classes).map { "\($0)" }),
       recipe: RecipeIdentity(digest: Digest(of: rows.name), content: .string(rows.name)),
       seed: 1, views: rows.views, teacher: .string(rows.facts.teacher),
-      encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail))
+      encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail, ranking: ranking))
   }
 
   /// Seconds of this thread to decode every block once: the least of three passes.
   func decodeSeconds() throws -> Double {
-    var batch = reader.makeBatch(coefficients: true)
+    var batch = reader.makeBatch(coefficients: true, ranking: true)
     var least = Double.infinity
     for _ in 0..<3 {
       let start = threadSeconds()
@@ -99,9 +101,9 @@ struct RateCache {
     let manifest = reader.manifest
     let places = Dictionary(uniqueKeysWithValues: zip(chosen, chosen.indices))
     var direct = DirectCertificate(manifest.encoding)
-    var records = reader.makeBatch(coefficients: true)
+    var records = reader.makeBatch(coefficients: true, ranking: true)
     records.resize(to: chosen.count)
-    var batch = reader.makeBatch(coefficients: true)
+    var batch = reader.makeBatch(coefficients: true, ranking: true)
     var one = batch
     one.resize(to: 1)
     var full = TeacherBatch.fullRows(of: batch)

@@ -35,6 +35,9 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
   var batches: Int?
 
+  @Flag(help: "Keep the order of all classes too, for 'rate'.")
+  var ranking = false
+
   @Option(help: "Keep full rows too, for 'rate': the step of a subspace tail, in nats.")
   var tailStep: Double?
 
@@ -107,7 +110,7 @@ struct BenchmarkCommand: ParsableCommand {
     }
     return RateSettings(
       folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches,
-      tail: tail)
+      tail: tail, ranking: ranking ? .full : nil)
   }
 }
 
