@@ -61,6 +61,7 @@ private func checkRanges(_ batch: TeacherBatch) {
     precondition(
       head.firstIndex(of: batch.labels[row]) == (rank < batch.k ? rank : nil),
       "label \(batch.labels[row]) of rank \(rank) and classes \(head)")
+    checkRanking(batch, row, head)
     var last: Float = 0
     for gap in batch.gaps[row * batch.k..<(row + 1) * batch.k] {
       precondition(gap >= last && gap.isFinite, "gap \(gap) after \(last)")
@@ -72,6 +73,17 @@ private func checkRanges(_ batch: TeacherBatch) {
   }
   for ratio in batch.logTailRatios { precondition(ratio.isFinite, "ratio \(ratio)") }
   for norm in batch.featureNorms { precondition(norm >= 0 && norm.isFinite, "norm \(norm)") }
+}
+
+/// A ranking is an order of all classes, the head first, with the label where its rank says.
+private func checkRanking(_ batch: TeacherBatch, _ row: Int, _ head: [Int32]) {
+  guard batch.hasRanking else { return }
+  let order = Array(batch.ranking[row * batch.classes..<(row + 1) * batch.classes])
+  precondition(order.sorted() == Array(0..<Int32(batch.classes)), "row \(row) has order \(order)")
+  precondition(Array(order.prefix(batch.k)) == head, "order \(order) and classes \(head)")
+  precondition(
+    order[Int(batch.labelRanks[row])] == batch.labels[row],
+    "label \(batch.labels[row]) of rank \(batch.labelRanks[row]) in order \(order)")
 }
 
 private func checkFullRows(_ batch: TeacherBatch, _ axes: SubspaceAxes?) {
@@ -87,6 +99,7 @@ private func checkEqual(_ a: TeacherBatch, _ b: TeacherBatch) {
     && a.largestLogits == b.largestLogits && a.labels == b.labels && a.labelGaps == b.labelGaps
     && a.labelRanks == b.labelRanks && a.logTailRatios == b.logTailRatios
     && a.meanTailGaps == b.meanTailGaps && a.featureNorms == b.featureNorms
+    && a.ranking == b.ranking
   precondition(same, "records differ that should be equal")
 }
 

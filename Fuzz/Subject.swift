@@ -13,6 +13,7 @@ struct Shape {
   var featureWidth: Int?
   var habit: Habit?
   var tail: SubspaceTail?
+  var ranking: Ranking?
 
   /// What decides which classes come together; without one nothing is learned.
   enum Habit: String {
@@ -36,6 +37,8 @@ struct Shape {
     Shape(classes: 33, k: 33, rows: 17, featureWidth: 1, habit: .label),
     Shape(
       classes: 30, k: 3, rows: 9, tail: SubspaceTail(stepSixteenths: 8, maximumAxes: 6)),
+    Shape(classes: 20, k: 3, rows: 7, ranking: .full),
+    Shape(classes: 40, k: 6, rows: 21, habit: .firstClass, ranking: .full),
   ]
 
   /// Whether a calibration is learned.
@@ -61,7 +64,7 @@ struct Shape {
       views: learns ? 1 << 16 : 1, teacher: .object([:]),
       encoding: Encoding(
         classes: classes, k: k, temperatures: temperatures, featureWidth: featureWidth,
-        subspaceTail: tail, blockRows: rows))
+        subspaceTail: tail, ranking: ranking, blockRows: rows))
   }
 
   /// What the teacher says of a view, and a cache keeps of it.
@@ -240,7 +243,8 @@ final class Subject {
     var batch = TeacherBatch(
       classes: manifest.encoding.classes, k: manifest.encoding.k,
       tailTemperatures: manifest.encoding.tailTemperatures.map { Float($0.value) }, count: 0,
-      featureNorms: manifest.encoding.featureWidth != nil, axes: question.calibration.axes?.count)
+      featureNorms: manifest.encoding.featureWidth != nil, axes: question.calibration.axes?.count,
+      ranking: manifest.encoding.ranking != nil)
     let content = try unlessCorrupt {
       try BlockProbe(manifest, question.calibration).decode(
         question.value, as: shape.key, labels: question.labels, into: &batch)

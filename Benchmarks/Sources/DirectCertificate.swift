@@ -50,7 +50,17 @@ struct DirectCertificate {
       compare(full, rebuilt, temperature)
       var dropped = full
       for id in ids + [label] { dropped[id] = 0 }
-      note("pldDroppedWeight@\(temperature)", dropped.reduce(0, +))
+      let rest = dropped.reduce(0, +)
+      if record.hasRanking {
+        // All classes are placed; the weight that the even shares move to another class counts.
+        let others = (0..<classes).filter { $0 != label && !ids.contains($0) }
+        let each = rest / Double(max(others.count, 1))
+        note(
+          "pldDroppedWeight@\(temperature)",
+          others.reduce(0) { $0 + abs(dropped[$1] - each) } / 2)
+      } else {
+        note("pldDroppedWeight@\(temperature)", rest)
+      }
     }
     if let full { return compare(logits, record, index, full.rows, full.index) }
     var rebuilt = [Double](

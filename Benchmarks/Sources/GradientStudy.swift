@@ -65,7 +65,7 @@ struct GradientStudy {
     precondition(records.count == chosen.count, "\(records.count) records of \(chosen.count)")
     var batch = TeacherBatch(
       classes: classes, k: records.k, tailTemperatures: records.tailTemperatures,
-      count: Self.batchRows, axes: records.axes)
+      count: Self.batchRows, axes: records.axes, ranking: records.hasRanking)
     var full = TeacherBatch.fullRows(of: batch)
     var sums = Self.losses.map { _ in 0.0 }
     let starts = stride(from: 0, to: chosen.count, by: Self.batchRows)
@@ -91,7 +91,7 @@ struct GradientStudy {
     let classes = teacher.classes
     var evaluator = LossEvaluator(
       configuration: try LossConfiguration(parsing: loss), classes: classes,
-      maximumBatch: batchRows, k: teacher.k)
+      maximumBatch: batchRows, k: teacher.hasRanking ? classes : teacher.k)
     var gradient = [Float](repeating: 0, count: batchRows * classes)
     var slopes = gradient.mutableSpan
     _ = try evaluator.evaluate(

@@ -23,6 +23,8 @@ struct RateSettings {
   var batches: Int?
   /// Keep full rows too.
   var tail: SubspaceTail?
+  /// Keep the order of all classes too.
+  var ranking: Ranking?
   var form: RowForm
   /// The records of the job that the calibration decides for; those at hand when left out.
   var jobRecords: Int?
@@ -111,7 +113,8 @@ func rateBenchmark(_ settings: RateSettings, into report: inout BenchmarkReport)
   report.rates = results
   report.rows = results.map {
     .lessIsBetter(
-      "\(rows.name) k=\($0.k)" + ($0.tail == nil ? "" : " and tail"), ours: $0.bytesPerRecord,
+      "\(rows.name) k=\($0.k)" + ($0.tail == nil ? "" : " and tail")
+        + (settings.ranking == nil ? "" : " and ranking"), ours: $0.bytesPerRecord,
       peer: Double($0.plainBytes),
       unit: "B/record")
   }
@@ -128,7 +131,9 @@ private func rate(
     throw Problem(.cannotCreate, "\(folder) exists: remove it, or keep caches elsewhere")
   }
   let jobRecords = settings.jobRecords ?? rows.count
-  let cache = try RateCache(rows, k: k, tail: settings.tail, jobRecords: jobRecords, folder: folder)
+  let cache = try RateCache(
+    rows, k: k, tail: settings.tail, ranking: settings.ranking, jobRecords: jobRecords,
+    folder: folder)
   let (records, direct) = try cache.read(rows, chosen: study.chosen)
   let reader = cache.reader
   let checks = direct.beside(try reader.certificate())
@@ -156,7 +161,8 @@ private func rate(
     bytesPerRecord: Double(stored) / count,
     unseenBytesPerRecord: Double(unseen) / Double(max(1, unseenRows)),
     fileBytesPerRecord: Double(reader.fileBytes) / count,
-    planes: planes, plainBytes: tail == nil ? 4 * k + 4 : 2 * rows.classes,
+    planes: planes,
+    plainBytes: tail == nil && settings.ranking == nil ? 4 * k + 4 : 2 * rows.classes,
     calibration: cache.calibration.summary,
     calibrationBytes: cache.calibration.bytes.count, jobRecords: jobRecords,
     calibrationBytesPerRecord: Double(cache.calibration.bytes.count) / Double(jobRecords),

@@ -14,9 +14,10 @@ struct RateCache {
 
   /// Writes all rows, block by block, with a calibration that suits a job of so many records.
   init(
-    _ rows: TeacherRows, k: Int, tail: SubspaceTail?, jobRecords: Int, folder: String
+    _ rows: TeacherRows, k: Int, tail: SubspaceTail?, ranking: Ranking?, jobRecords: Int,
+    folder: String
   ) throws {
-    var manifest = Self.manifest(rows, k: k, tail)
+    var manifest = Self.manifest(rows, k: k, tail, ranking)
     let calibration = try Self.calibration(manifest, rows, jobRecords: jobRecords)
     manifest.calibration = calibration.digest
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
@@ -65,7 +66,7 @@ struct RateCache {
   }
 
   private static func manifest(
-    _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?
+    _ rows: TeacherRows, k: Int, _ tail: SubspaceTail?, _ ranking: Ranking?
   ) -> Manifest {
     Manifest(
       dataSet: DataSetIdentity(
@@ -74,12 +75,12 @@ struct RateCache {
       recipe: RecipeIdentity(
         digest: Digest(of: rows.name), content: .object(["rows": .string(rows.name)])),
       seed: 1, views: rows.views, teacher: .object(["name": .string(rows.facts.teacher)]),
-      encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail))
+      encoding: Encoding(classes: rows.classes, k: k, subspaceTail: tail, ranking: ranking))
   }
 
   /// Seconds of this thread to decode every block once: the least of three passes.
   func decodeSeconds() throws -> Double {
-    var batch = reader.makeBatch(coefficients: true)
+    var batch = reader.makeBatch(coefficients: true, ranking: true)
     var least = Double.infinity
     for _ in 0..<3 {
       let start = threadSeconds()
@@ -109,9 +110,9 @@ struct RateCache {
     let manifest = reader.manifest
     let places = Dictionary(uniqueKeysWithValues: zip(chosen, chosen.indices))
     var direct = DirectCertificate(manifest.encoding)
-    var records = reader.makeBatch(coefficients: true)
+    var records = reader.makeBatch(coefficients: true, ranking: true)
     records.resize(to: chosen.count)
-    var batch = reader.makeBatch(coefficients: true)
+    var batch = reader.makeBatch(coefficients: true, ranking: true)
     var one = batch
     one.resize(to: 1)
     var full = TeacherBatch.fullRows(of: batch)

@@ -44,6 +44,9 @@ struct BenchmarkCommand: ParsableCommand {
   @Option(help: "Measure gradients on so many batches; 8, or 2 for many classes.")
   var batches: Int?
 
+  @Flag(help: "Keep the order of all classes too, for 'rate'.")
+  var ranking = false
+
   @Option(help: "Keep full rows too, for 'rate': the step of a subspace tail, in nats.")
   var tailStep: Double?
 
@@ -120,7 +123,7 @@ struct BenchmarkCommand: ParsableCommand {
     if let jobRecords, jobRecords < 1 { throw ValidationError("--job-records is not positive") }
     return RateSettings(
       folder: rows, teacher: teacher, heads: numbers, samples: samples, batches: batches,
-      tail: tail, form: form, jobRecords: jobRecords, keep: keep)
+      tail: tail, ranking: ranking ? .full : nil, form: form, jobRecords: jobRecords, keep: keep)
   }
 }
 

@@ -38,6 +38,9 @@ struct DeriveCommand: ParsableCommand {
   @Flag(help: "Leave out the norms and class means of the teacher's features.")
   var withoutFeatures = false
 
+  @Flag(help: "Leave out the order of the classes outside --k.")
+  var withoutRanking = false
+
   @Flag(help: "Print the result as JSON (schemas/derive.schema.json).")
   var json = false
 
@@ -60,7 +63,7 @@ struct DeriveCommand: ParsableCommand {
       from: source, into: cache,
       keeping: Derivation(
         k: k, views: views, stepsPerNat: stepsPerNat, classes: names,
-        dropsFeatures: withoutFeatures)
+        dropsFeatures: withoutFeatures, dropsRanking: withoutRanking)
     ) { done, total in
       if progress == nil { progress = ProgressLine("derive", unit: "blocks", total: total) }
       progress?.update(done: done)

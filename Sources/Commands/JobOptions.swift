@@ -41,8 +41,8 @@ struct JobOptions: ParsableArguments {
   ///
   /// - Throws: `ValidationError` when data set or teacher are not named.
   func job(
-    k: Int? = nil, tail: SubspaceTail? = nil, cache: String = "", threads: Int = 1,
-    commitSeconds: Double = 0, shard: Shard? = nil, calibration: String? = nil
+    k: Int? = nil, tail: SubspaceTail? = nil, ranking: Ranking? = nil, cache: String = "",
+    threads: Int = 1, commitSeconds: Double = 0, shard: Shard? = nil, calibration: String? = nil
   ) throws -> PrecomputeJob {
     guard let data else { throw ValidationError("Missing expected option '--data <data>'") }
     guard let teacher else {
@@ -50,7 +50,7 @@ struct JobOptions: ParsableArguments {
     }
     return PrecomputeJob(
       data: data, teacher: teacher, onnxRuntime: onnxRuntime, recipe: recipe, views: views,
-      seed: seed, k: k, features: features, tail: tail, cache: cache, threads: threads,
-      commitSeconds: commitSeconds, shard: shard, calibration: calibration)
+      seed: seed, k: k, features: features, tail: tail, ranking: ranking, cache: cache,
+      threads: threads, commitSeconds: commitSeconds, shard: shard, calibration: calibration)
   }
 }

@@ -50,6 +50,13 @@ struct PrecomputeCommand: ParsableCommand {
   @Option(help: "The most axes of --tail subspace, 1 to 4096. Default: 1024.")
   var tailAxes: Int?
 
+  @Option(
+    help: """
+      What is kept of the order of the classes outside --k: none; full, all of it, exact (loss pld). For at \
+      most 65,536 classes, and not with --tail subspace.
+      """)
+  var ranking = RankingKind.none
+
   @Option(help: "Seconds of work between commits: what a kill can cost.")
   var commitSeconds = 5.0
 
@@ -79,6 +86,10 @@ struct PrecomputeCommand: ParsableCommand {
     guard tailAxes.map({ (1...4096).contains($0) }) ?? true else {
       throw ValidationError("--tail-axes must be in 1...4096")
     }
+    guard ranking == .none || tail == .mass else {
+      throw ValidationError(
+        "--ranking full and --tail subspace both keep the classes outside --k: choose one")
+    }
     guard commitSeconds >= 0 else { throw ValidationError("--commit-seconds must not be negative") }
   }
 
@@ -86,8 +97,9 @@ struct PrecomputeCommand: ParsableCommand {
     Interruption.install()
     let result = try precompute(
       job.job(
-        k: k, tail: subspaceTail, cache: cache, threads: threads.threads,
-        commitSeconds: commitSeconds, shard: shard, calibration: calibration))
+        k: k, tail: subspaceTail, ranking: ranking == .full ? .full : nil, cache: cache,
+        threads: threads.threads, commitSeconds: commitSeconds, shard: shard,
+        calibration: calibration))
     if json { return print(try readableJSON(result), terminator: "") }
     if let digest = result.cacheDigest {
       print("\(cache): sealed, \(result.records) records, digest \(digest)")
@@ -110,6 +122,12 @@ struct PrecomputeCommand: ParsableCommand {
 enum TailKind: String, ExpressibleByArgument, CaseIterable {
   case mass
   case subspace
+}
+
+/// What a cache keeps of the order of the classes outside the head.
+enum RankingKind: String, ExpressibleByArgument, CaseIterable {
+  case none
+  case full
 }
 
 /// A step such as 8, 0.5 or 1/4.

@@ -9,6 +9,8 @@ struct BlockCodec {
   private let places: [PlanePlace]
   private let idGroups: [Range<Int>]
   private let gapGroups: [Range<Int>]
+  /// Groups of a ranking's ranks, from k on.
+  private let rankGroups: [Range<Int>]
   /// Groups of a subspace tail's axes.
   private let axisGroups: [Range<Int>]
   private var ids: IDTransform
@@ -22,6 +24,7 @@ struct BlockCodec {
     tails = TailModel(encoding, calibration.tails)
     idGroups = ColumnGroups.ranges(encoding.k)
     gapGroups = ColumnGroups.ranges(encoding.k - 1)
+    rankGroups = ColumnGroups.ranges(encoding.rankedDigits)
     axisGroups = ColumnGroups.ranges(calibration.axes?.count ?? 0)
     func groups(_ plane: UInt8, _ count: Int) -> [PlanePlace] {
       (0..<count).map { PlanePlace(plane: plane, group: UInt8($0)) }
@@ -30,6 +33,7 @@ struct BlockCodec {
       groups(PlaneID.ids, idGroups.count) + groups(PlaneID.gaps, gapGroups.count)
       + [PlaneID.largest, PlaneID.labelRanks, PlaneID.labelGaps].map { PlanePlace(plane: $0) }
       + (encoding.featureWidth == nil ? [] : [PlanePlace(plane: PlaneID.featureNorms)])
+      + groups(PlaneID.ranking, rankGroups.count)
       + groups(PlaneID.coefficients, axisGroups.count)
       + (calibration.axes == nil ? [] : [PlanePlace(plane: PlaneID.offsets)])
       + encoding.tailTemperatures.indices.map { PlanePlace(plane: PlaneID.firstTail + UInt8($0)) }
@@ -43,7 +47,9 @@ struct BlockCodec {
   ) -> (bytes: [UInt8], pieces: [(plane: UInt8, length: Int)]) {
     var writer = PlaneWriter()
     let rows = columns.rows
-    let digits = ids.encode(columns.ids, labels: columns.labels, k: encoding.k)
+    let ranked = encoding.k + encoding.rankedDigits
+    let order = ranked == encoding.k ? columns.ids : columns.ids + columns.ranking.dropLast(rows)
+    let digits = ids.encode(order, labels: columns.labels, k: ranked)
     append(digits, PlaneID.ids, idGroups, rows, to: &writer)
     append(gapDeltas(columns), PlaneID.gaps, gapGroups, rows, to: &writer)
     writer.appendFromSmallest(PlaneID.largest, columns.largest)
@@ -57,6 +63,10 @@ struct BlockCodec {
     if columns.hasFeatureNorms {
       writer.appendFromSmallest(
         PlaneID.featureNorms, columns.featureNorms.map { Int32(bitPattern: $0) })
+    }
+    digits.withUnsafeBufferPointer { digits in
+      let behind = UnsafeBufferPointer(rebasing: digits[(encoding.k * rows)...])
+      append(behind, PlaneID.ranking, rankGroups, rows, to: &writer)
     }
     if let tail = columns.tail {
       for (index, axes) in axisGroups.enumerated() {
@@ -84,11 +94,16 @@ struct BlockCodec {
     _ values: [UInt32], _ plane: UInt8, _ groups: [Range<Int>], _ rows: Int,
     to writer: inout PlaneWriter
   ) {
-    values.withUnsafeBufferPointer { values in
-      for (index, ranks) in groups.enumerated() {
-        let part = values[ranks.lowerBound * rows..<ranks.upperBound * rows]
-        writer.append(plane, group: index, UnsafeBufferPointer(rebasing: part))
-      }
+    values.withUnsafeBufferPointer { append($0, plane, groups, rows, to: &writer) }
+  }
+
+  private func append(
+    _ values: UnsafeBufferPointer<UInt32>, _ plane: UInt8, _ groups: [Range<Int>], _ rows: Int,
+    to writer: inout PlaneWriter
+  ) {
+    for (index, ranks) in groups.enumerated() {
+      let part = values[ranks.lowerBound * rows..<ranks.upperBound * rows]
+      writer.append(plane, group: index, UnsafeBufferPointer(rebasing: part))
     }
   }
 
@@ -104,8 +119,8 @@ struct BlockCodec {
   ///
   /// - Parameters:
   ///   - labels: the labels of the block's samples, below C.
-  ///   - skippingTail: leave a subspace tail unread, for readers of the head alone; the columns' own is then
-  ///     arbitrary.
+  ///   - skippingTail: leave a ranking or a subspace tail unread, for readers of the head alone; the columns'
+  ///     own is then arbitrary.
   /// - Throws: `Problem(.corrupt)` whose message continues "the block is damaged: ".
   mutating func decode(
     _ bytes: RawSpan, as key: BlockKey, labels: [UInt32], into columns: inout RecordColumns,
@@ -146,6 +161,13 @@ struct BlockCodec {
         columns.featureNorms.allSatisfyFast { $0 == 0 || FeatureNorm.codes.contains($0) },
         "a feature norm")
     }
+    if columns.hasRanking {
+      if skippingTail {
+        planes.skip(rankGroups.count)
+      } else {
+        try decodeRanking(&planes, into: &columns)
+      }
+    }
     if columns.tail != nil {
       if skippingTail {
         planes.skip(axisGroups.count + 1)
@@ -178,8 +200,14 @@ struct BlockCodec {
   ) throws {
     let rows = columns.rows
     try decode(&planes, idGroups, rows)
-    for rank in 0..<encoding.k {
-      let limit = UInt32(encoding.classes - rank)
+    try checkDigits(ofRanksFrom: 0, rows)
+    ids.decode(scratch, labels: columns.labels, k: encoding.k, into: &columns.ids)
+  }
+
+  /// Every digit in `scratch` is below the number of classes left at its rank.
+  private func checkDigits(ofRanksFrom first: Int, _ rows: Int) throws {
+    for rank in 0..<scratch.count / max(rows, 1) {
+      let limit = UInt32(encoding.classes - first - rank)
       let largest = scratch.withUnsafeBufferPointer { digits in
         var largest: UInt32 = 0
         for index in rank * rows..<(rank + 1) * rows { largest = max(largest, digits[index]) }
@@ -187,7 +215,24 @@ struct BlockCodec {
       }
       try demand(largest < limit, "a class")
     }
-    ids.decode(scratch, labels: columns.labels, k: encoding.k, into: &columns.ids)
+  }
+
+  /// The ranks behind the head: their digits go on where the head's end, and the last is 0.
+  private mutating func decodeRanking(
+    _ planes: inout PlaneCursor, into columns: inout RecordColumns
+  ) throws {
+    let rows = columns.rows
+    try decode(&planes, rankGroups, rows)
+    try checkDigits(ofRanksFrom: encoding.k, rows)
+    let head = ids.encode(columns.ids, labels: columns.labels, k: encoding.k)
+    var order = [UInt32](repeating: 0, count: encoding.classes * rows)
+    ids.decode(
+      head + scratch + Array(repeating: 0, count: rows), labels: columns.labels,
+      k: encoding.classes, into: &order)
+    columns.ranking = Array(order[(encoding.k * rows)...])
+    guard columns.ranksLabelsRightly else {
+      throw Problem(.corrupt, "the ranking and the rank of a label contradict each other")
+    }
   }
 
   private mutating func decodeGaps(

@@ -36,11 +36,12 @@ final class BlockDecoder: @unchecked Sendable {
     }
   }
 
-  /// Decodes a stored value into a batch of this cache's shape, coefficients only if it has them.
+  /// Decodes a stored value into a batch of this cache's shape, a ranking or coefficients only if it has
+  /// them.
   func decode(
     _ value: RawSpan, as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
   ) throws {
-    try decode(value, as: key, labels: labels, skippingTail: batch.axes == nil)
+    try decode(value, as: key, labels: labels, skippingTail: batch.axes == nil && !batch.hasRanking)
     columns.write(to: &batch, encoding)
   }
 

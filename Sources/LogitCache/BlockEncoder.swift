@@ -41,7 +41,7 @@ public struct MeasuredBlock: Sendable {
 /// How large one plane of a block, or of a cache, is.
 public struct PlaneSize: Equatable, Sendable {
   /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelGaps", "featureNorms",
-  /// "coefficients" and "offsets" of a subspace tail, "tail0" (at the first planned temperature),
+  /// "ranking", "coefficients" and "offsets" of a subspace tail, "tail0" (at the first planned temperature),
   /// "tail1", ...
   public var name: String { PlaneID.name(id) }
   /// Bytes before compression.
@@ -117,7 +117,8 @@ public final class BlockEncoder {
     keptRows: Int = 0
   ) throws -> MeasuredBlock {
     let depth = forCalibration ? Calibration.depth(manifest.encoding) : manifest.encoding.k
-    if selection.ids.count != depth { selection = HeadSelection(k: depth) }
+    let selected = manifest.encoding.ranking == nil ? depth : manifest.encoding.classes
+    if selection.ids.count != selected { selection = HeadSelection(k: selected) }
     firstClasses.removeAll(keepingCapacity: true)
     let key = BlockKey(view: view, block: block)
     let samples = manifest.samples(of: key)
@@ -137,7 +138,7 @@ public final class BlockEncoder {
         try BlockEncoder.check(
           values, label: labels[row], sample: firstSample + row, view: view)
         encode(values, label: Int(labels[row]), row: row, into: &certificate)
-        if forCalibration { firstClasses += selection.ids }
+        if forCalibration { firstClasses += selection.ids.prefix(depth) }
       }
     }
     if !forCalibration {
@@ -230,6 +231,11 @@ public final class BlockEncoder {
       if id == UInt32(label) { labelRank = rank }
       columns.ids[rank * columns.rows + row] = id
       columns.levels[rank * columns.rows + row] = quantiser.level(of: values[Int(id)])
+    }
+    if columns.hasRanking {
+      for rank in encoding.k..<encoding.classes {
+        columns.ranking[(rank - encoding.k) * columns.rows + row] = selection.ids[rank]
+      }
     }
     columns.labelRanks[row] = UInt32(labelRank ?? rank(of: label, in: values))
     measure(values, quantiser, label: label, labelInHead: labelRank != nil, row, &certificate)

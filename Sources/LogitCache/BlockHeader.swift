@@ -11,6 +11,9 @@ struct BlockHeader: Equatable {
   /// At most 13 groups of coefficients, as 4,096 axes have, and the offsets.
   static let largestSubspaceDirectory = entrySize * (13 + 1)
 
+  /// At most 17 groups of a ranking, as 2^16 classes have.
+  static let largestRankingDirectory = entrySize * 17
+
   var key: BlockKey
   var firstSample: Int
   var rows: Int

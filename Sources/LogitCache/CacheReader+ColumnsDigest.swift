@@ -29,6 +29,7 @@ extension RecordColumns {
     append(labelLevels, columns: 1, to: &builder)
     append(tails, columns: temperatures, to: &builder)
     if hasFeatureNorms { append(featureNorms, columns: 1, to: &builder) }
+    if hasRanking { append(ranking, columns: classes - k, to: &builder) }
     if let tail {
       append(tail.coefficients, columns: tail.axes, to: &builder)
       append(tail.offsets, columns: 1, to: &builder)

@@ -96,10 +96,14 @@ public final class CacheReader: Sendable {
   ///
   /// To read full rows: decode into a batch with coefficients, then
   /// `axes.rebuild(batch, into: &rows, ordered:)`, with rows from `TeacherBatch.fullRows(of: batch)`.
-  /// - Parameter coefficients: whether it takes in the coefficients of a subspace tail, too; without
-  ///   them they are not even decoded. A cache without such a tail has none to take in.
-  public func makeBatch(coefficients: Bool = false) -> TeacherBatch {
-    TeacherBatch(manifest.encoding, axes: coefficients ? axes?.count : nil)
+  /// - Parameters:
+  ///   - coefficients: whether it takes in the coefficients of a subspace tail, too; without
+  ///     them they are not even decoded. A cache without such a tail has none to take in.
+  ///   - ranking: whether it takes in the order of all classes; likewise.
+  public func makeBatch(coefficients: Bool = false, ranking: Bool = false) -> TeacherBatch {
+    TeacherBatch(
+      manifest.encoding, axes: coefficients ? axes?.count : nil,
+      ranking: ranking && manifest.encoding.ranking != nil)
   }
 
   /// The mean of the teacher's features for each class, [C, D], over all stored records; zero for a

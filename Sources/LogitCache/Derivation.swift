@@ -12,17 +12,20 @@ public struct Derivation: Sendable {
   public var classes: [Int]?
   /// Leave out the features' norms and class means.
   public var dropsFeatures: Bool
+  /// Leave out the order of the classes behind the head.
+  public var dropsRanking: Bool
 
   /// Everything is optional; something must be given.
   public init(
     k: Int? = nil, views: Int? = nil, stepsPerNat: Int? = nil, classes: [Int]? = nil,
-    dropsFeatures: Bool = false
+    dropsFeatures: Bool = false, dropsRanking: Bool = false
   ) {
     self.k = k
     self.views = views
     self.stepsPerNat = stepsPerNat
     self.classes = classes
     self.dropsFeatures = dropsFeatures
+    self.dropsRanking = dropsRanking
   }
 
   /// The manifest of the derived cache, but for the digests of labels and calibration.
@@ -35,6 +38,7 @@ public struct Derivation: Sendable {
     target.encoding.k = min(target.encoding.k, target.encoding.classes)
     try setSize(&target)
     if dropsFeatures { target.encoding.featureWidth = nil }
+    if dropsRanking { target.encoding.ranking = nil }
     guard source.encoding.subspaceTail == nil || target.encoding == source.encoding else {
       throw Problem(
         .usage,
@@ -53,7 +57,7 @@ public struct Derivation: Sendable {
       throw Problem(
         .usage,
         "nothing would change: give a smaller --k, fewer --views, coarser --steps-per-nat, fewer "
-          + "--classes, or --without-features")
+          + "--classes, --without-features or --without-ranking")
     }
     try target.validate()
     return target

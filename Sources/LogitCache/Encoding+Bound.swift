@@ -19,8 +19,12 @@ extension Encoding {
     let tail = bits(2 * Double(tailStepsPerNat) * (logitRange + log(Double(classes))))
     let norm = featureWidth == nil ? 0 : 16
     let rows = subspaceBits(logitRange, axes: axes)
-    let record = ids + (k - 1) * gap + largest + label + norm + tailTemperatures.count * tail
-    let lists = 2 * ColumnGroups.ranges(k).count + 4 + tailTemperatures.count + rows.lists
+    let ranking = ColumnGroups.ranges(rankedDigits)
+    let ranked = ranking.reduce(0) { $0 + $1.count * bitWidth(classes - k - 1 - $1.lowerBound) }
+    let record =
+      ids + ranked + (k - 1) * gap + largest + label + norm + tailTemperatures.count * tail
+    let lists =
+      2 * ColumnGroups.ranges(k).count + ranking.count + 4 + tailTemperatures.count + rows.lists
     let block = BlockHeader.size + lists * (BlockHeader.entrySize + 128) + 64
     return Double(record + rows.bits) / 8 + Double(block) / Double(blockRows)
   }

@@ -92,6 +92,8 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var featureWidth: Int?
   /// How full rows are kept beside the head; absent when they are not.
   public var subspaceTail: SubspaceTail?
+  /// How the order of the classes behind the head is kept; absent when it is not.
+  public var ranking: Ranking?
   /// Records of a block; the last block of a view may hold fewer.
   public var blockRows: Int
   /// The block codec; 1 is the only one.
@@ -109,7 +111,8 @@ public struct Encoding: Codable, Hashable, Sendable {
     classes: Int, k: Int, stepsPerNat: Int? = nil, largestStepsPerNat: Int? = nil,
     tailStepsPerNat: Int? = nil, temperatures: [Temperature] = [1, 2, 4],
     featureWidth: Int? = nil,
-    subspaceTail: SubspaceTail? = nil, blockRows: Int? = nil, zstdLevel: Int = 1
+    subspaceTail: SubspaceTail? = nil, ranking: Ranking? = nil, blockRows: Int? = nil,
+    zstdLevel: Int = 1
   ) {
     self.classes = classes
     self.k = k
@@ -120,18 +123,24 @@ public struct Encoding: Codable, Hashable, Sendable {
     self.temperatures = temperatures
     self.featureWidth = featureWidth
     self.subspaceTail = subspaceTail
-    self.blockRows = blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k)
+    self.ranking = ranking
+    self.blockRows =
+      blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k, ranking: ranking)
     codec = 1
     self.zstdLevel = zstdLevel
   }
 
   /// 2,048 rows for k <= 20, 1,024 for k <= 50, 512 above: 30 to 130 kB stored.
   ///
-  /// Fewer where a block of full rows would exceed 256 MiB.
-  public static func defaultBlockRows(classes: Int, k: Int) -> Int {
+  /// Fewer where a block of full rows would exceed 256 MiB, or 2^20 ids of a ranking.
+  public static func defaultBlockRows(classes: Int, k: Int, ranking: Ranking? = nil) -> Int {
     let rows = k <= 20 ? 2048 : k <= 50 ? 1024 : 512
-    return max(1, min(rows, (1 << 26) / max(classes, 1)))
+    let most = ranking == nil ? 1 << 26 : Ranking.usualIDs
+    return max(1, min(rows, most / max(classes, 1)))
   }
+
+  /// Digits of a record's ranking: of the ranks k...C-2, as only one class is left for the last.
+  var rankedDigits: Int { ranking == nil ? 0 : classes - k - 1 }
 
   /// The temperatures whose tail ratios a record stores: none when k = C.
   public var tailTemperatures: [Temperature] { k < classes ? temperatures : [] }
@@ -159,6 +168,7 @@ public struct Encoding: Codable, Hashable, Sendable {
     try demand(featureWidth ?? 1, in: 1...widest, "featureWidth")
     if let subspaceTail { try validate(subspaceTail) }
     try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
+    if ranking != nil { try validateRanking() }
     try demand(codec, in: 1...1, "codec")
     try demand(zstdLevel, in: 1...19, "zstdLevel")
     guard largestBlock <= Limits.blockBytes else {
@@ -181,6 +191,27 @@ public struct Encoding: Codable, Hashable, Sendable {
     try demand(tail.axisBytes, in: 1...2, "subspaceTail.axisBytes")
   }
 
+  private func validateRanking() throws {
+    guard k < classes else {
+      throw Problem(
+        .configuration,
+        "encoding: a ranking orders the classes that k leaves out, and k = \(k) is all of them: their "
+          + "order is kept without it")
+    }
+    guard subspaceTail == nil else {
+      throw Problem(
+        .configuration,
+        "encoding: a ranking and a subspace tail both keep the classes behind the head: choose one")
+    }
+    guard classes <= Ranking.classes else {
+      throw Problem(
+        .configuration,
+        "encoding: a ranking of \(classes) classes would take some \(classes * 2 / 1000) kB a record; "
+          + "at most \(Ranking.classes) classes are ranked")
+    }
+    try demand(blockRows, in: 1...Ranking.ids / classes, "blockRows with a ranking")
+  }
+
   private func demand(_ value: Int, in range: ClosedRange<Int>, _ name: String) throws {
     guard range.contains(value) else {
       throw Problem(
@@ -198,6 +229,10 @@ public struct Encoding: Codable, Hashable, Sendable {
     if let subspaceTail {
       integers += min(subspaceTail.maximumAxes, classes) + 1
       directory += BlockHeader.largestSubspaceDirectory
+    }
+    if ranking != nil {
+      integers += rankedDigits
+      directory += BlockHeader.largestRankingDirectory
     }
     return BlockHeader.size + directory + blockRows * integers * integer + 256
   }

@@ -11,7 +11,8 @@ import Foundation
 /// - MSE's energy is a squared distance over a denominator that a coarser step only makes larger: roots
 ///   add. The denominator of |m - d| is bounded from below by m's own energy and the source's error;
 /// - PLD's dropped weight grows by the teacher's mass of the classes that left the head, which is at most
-///   their mass in m plus the total variation;
+///   their mass in m plus the total variation. A source with a ranking drops nothing; without it, or with
+///   another head, what is dropped or stands with a wrong class is at most the mass outside the new head;
 /// - the first choice and the order of the head stay: the source's counts are a lower bound.
 ///
 /// Sums need no largest error: those of norms add, and roots of sums of squares do (Minkowski). Of a subset
@@ -19,8 +20,9 @@ import Foundation
 /// teacher's, which moves log-odds by at most a step (`SubsetError`).
 struct InheritedErrors {
   private let target: Encoding
-  /// Whether the head keeps its classes: then PLD drops what it dropped.
+  /// Whether the head keeps its classes, and a ranking stays: then PLD drops what it dropped.
   private let keepsHead: Bool
+  private let wasRanked: Bool
   private let isSubset: Bool
   /// How far a stored gap, and a stored logit, may be from the teacher's, in nats.
   private let gapError: Double
@@ -42,7 +44,8 @@ struct InheritedErrors {
   init(from source: Encoding, to target: Encoding, isDerived: Bool, isSubset: Bool) {
     self.target = target
     self.isSubset = isSubset
-    keepsHead = !isSubset && source.k == target.k
+    keepsHead = !isSubset && source.k == target.k && source.ranking == target.ranking
+    wasRanked = source.ranking != nil
     // Each coarser step of earlier derivations divided the one before: half a step, a quarter, ...
     gapError = (isDerived ? 1 : 0.5) / Double(source.stepsPerNat)
     logitError = gapError + 0.5 / Double(source.largestStepsPerNat)
@@ -70,13 +73,14 @@ struct InheritedErrors {
       sum.totalVariation = between.totalVariation
       sum.kdGradientError = temperature * between.euclidean
       sum.distAngle = between.angle
-      sum.left = between.massLeft
+      sum.left = between.massLeft + (wasRanked ? between.tailMass : 0)
       bound.atTemperature[t].totalVariation.add(
         min(1, before.totalVariation + sum.totalVariation))
       bound.atTemperature[t].kdGradientError.add(before.kdGradientError + sum.kdGradientError)
       bound.atTemperature[t].distAngle.add(min(2, rootSum(before.distAngle, sum.distAngle)))
-      let left = between.massLeft > 0 ? between.massLeft + before.totalVariation : 0
-      bound.atTemperature[t].pldDroppedWeight.add(min(1, before.pldDroppedWeight + left))
+      let left = sum.left > 0 ? sum.left + before.totalVariation : 0
+      let dropped = wasRanked ? 0 : before.pldDroppedWeight
+      bound.atTemperature[t].pldDroppedWeight.add(min(1, dropped + left))
       sums[t].totalVariation += sum.totalVariation
       sums[t].kdGradientError += sum.kdGradientError
       sums[t].distAngle += sum.distAngle
@@ -135,7 +139,7 @@ struct InheritedErrors {
       bound.atTemperature[t].distAngle.lowerSum(
         to: rootSum(errors.distAngle.sum, sum.distAngle))
       bound.atTemperature[t].pldDroppedWeight.lowerSum(
-        to: errors.pldDroppedWeight.sum + sum.left + errors.totalVariation.sum)
+        to: (wasRanked ? 0 : errors.pldDroppedWeight.sum) + sum.left + errors.totalVariation.sum)
       if keepsHead {
         bound.atTemperature[t].pldDroppedWeight = errors.pldDroppedWeight
       }

@@ -3,12 +3,14 @@ import Losses
 extension TeacherBatch {
   /// A batch of an encoding's shape with no rows.
   ///
-  /// - Parameter axes: how many axes its coefficients are on; nil to have none.
-  init(_ encoding: Encoding, axes: Int?) {
+  /// - Parameters:
+  ///   - axes: how many axes its coefficients are on; nil to have none.
+  ///   - ranking: whether it takes in the order of all classes.
+  init(_ encoding: Encoding, axes: Int?, ranking: Bool = false) {
     self.init(
       classes: encoding.classes, k: encoding.k,
       tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
-      featureNorms: encoding.featureWidth != nil, axes: axes)
+      featureNorms: encoding.featureWidth != nil, axes: axes, ranking: ranking)
   }
 }
 
@@ -20,6 +22,7 @@ struct RecordColumns: Equatable {
   let k: Int
   let temperatures: Int
   let hasFeatureNorms: Bool
+  let hasRanking: Bool
   private(set) var rows = 0
 
   /// Head classes [k, rows], best first.
@@ -38,6 +41,8 @@ struct RecordColumns: Equatable {
   var tails: [Int32] = []
   /// Codes of the feature norms [rows]; empty unless kept.
   var featureNorms: [UInt32] = []
+  /// The classes behind the head [C - k, rows], best first; empty unless kept.
+  var ranking: [UInt32] = []
   /// The subspace tail; nil without one.
   var tail: SubspaceColumns?
 
@@ -47,6 +52,7 @@ struct RecordColumns: Equatable {
     k = encoding.k
     temperatures = encoding.tailTemperatures.count
     hasFeatureNorms = encoding.featureWidth != nil
+    hasRanking = encoding.ranking != nil
     tail = axes.map { SubspaceColumns(axes: $0) }
   }
 
@@ -62,6 +68,7 @@ struct RecordColumns: Equatable {
     labelLevels = labels
     tails = Array(repeating: 0, count: temperatures * count)
     featureNorms = Array(repeating: 0, count: hasFeatureNorms ? count : 0)
+    ranking = Array(repeating: 0, count: hasRanking ? (classes - k) * count : 0)
     tail?.resize(to: count)
   }
 
@@ -88,7 +95,7 @@ struct RecordColumns: Equatable {
   /// Writes the records as floating-point values, row-major.
   ///
   /// - Precondition: the batch has this shape: same classes, k and tail temperatures, and as many axes
-  ///   or none.
+  ///   or none; it takes in a ranking only if there is one.
   func write(to batch: inout TeacherBatch, _ encoding: Encoding) {
     precondition(
       batch.classes == classes && batch.k == k && batch.tailTemperatures.count == temperatures
@@ -108,6 +115,7 @@ struct RecordColumns: Equatable {
       transpose(featureNorms, columns: 1, into: &batch.featureNorms) { FeatureNorm.value(of: $0) }
     }
     transpose(labelLevels, columns: 1, into: &batch.labelGaps) { Float($0) * step }
+    if batch.hasRanking { writeRanking(to: &batch.ranking) }
     if batch.axes != nil, let tail, let settings = encoding.subspaceTail {
       tail.write(to: &batch, step: settings.step, gapStep: step)
     }

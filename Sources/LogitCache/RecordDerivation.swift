@@ -67,6 +67,7 @@ struct RecordDerivation {
       for t in 0..<columns.temperatures {
         columns.tails[t * columns.rows + index] = tail(t)
       }
+      if columns.hasRanking { copyRanking(of: records, index) }
       if columns.hasFeatureNorms { columns.featureNorms[index] = records.featureNorms[index] }
       firstClasses += row.ids.prefix(Calibration.depth(target))
       errors.add(row, columns, index)
@@ -99,6 +100,15 @@ struct RecordDerivation {
     let label = records.labels[index]
     row.label = classNumbers.map { UInt32($0[Int(label)]) } ?? label
     return first ?? 0
+  }
+
+  /// The classes that leave the head come first of those behind it; the others follow as they did.
+  private mutating func copyRanking(of records: RecordColumns, _ index: Int) {
+    let rows = columns.rows
+    for rank in target.k..<target.classes {
+      columns.ranking[(rank - target.k) * rows + index] =
+        rank < source.k ? row.ids[rank] : records.ranking[(rank - source.k) * rows + index]
+    }
   }
 
   /// A gap in the target's steps, rounded half to even.

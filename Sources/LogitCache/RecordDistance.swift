@@ -13,6 +13,8 @@ struct RecordDistance {
     var angle = 0.0
     /// m's mass of the classes that left the head, the label apart.
     var massLeft = 0.0
+    /// m's mass of the classes outside its own head.
+    var tailMass = 0.0
     /// |m - mean m|.
     var length = 0.0
   }
@@ -68,6 +70,7 @@ struct RecordDistance {
       if isLeft[rank] { result.massLeft += head[rank] }
     }
     moments.add(tail, derivedTail, Double(tailClasses))
+    result.tailMass = tail * Double(tailClasses)
     result.totalVariation = moments.absolute / 2
     result.euclidean = moments.squared.squareRoot()
     result.length = moments.variance.squareRoot()

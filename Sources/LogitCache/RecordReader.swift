@@ -18,6 +18,7 @@ public struct RecordReader {
   private let manifest: Manifest
   private let capacity: Int
   private let coefficients: Bool
+  private let ranking: Bool
   private var held: [HeldBlock] = []
   /// The records of each held block.
   private var records: [TeacherBatch] = []
@@ -33,19 +34,22 @@ public struct RecordReader {
   /// A reader that keeps up to `blocks` decoded blocks, at least one.
   ///
   /// A decoded record takes 8 bytes for each of its k classes and about 30 more; with coefficients of a
-  /// subspace tail 4 bytes for each axis, too.
-  public init(_ cache: CacheReader, blocks: Int = 16, coefficients: Bool = false) {
+  /// subspace tail 4 bytes for each axis, too, and with a ranking 4 bytes for each class.
+  public init(
+    _ cache: CacheReader, blocks: Int = 16, coefficients: Bool = false, ranking: Bool = false
+  ) {
     precondition(blocks >= 1, "a reader keeps at least one block, not \(blocks)")
     self.cache = cache
     manifest = cache.manifest
     capacity = blocks
     self.coefficients = coefficients
+    self.ranking = ranking
   }
 
   /// Copies a record into row `row` of a batch.
   ///
-  /// - Precondition: the batch came from the cache's `makeBatch`, with coefficients if this reader has
-  ///   them, or has the same shape, and has that row.
+  /// - Precondition: the batch came from the cache's `makeBatch`, with coefficients or a ranking if this
+  ///   reader has them, or has the same shape, and has that row.
   /// - Throws: `Problem(.usage)` when the cache has no such sample or view; `.corrupt` naming the
   ///   block when it is damaged; `.noInput` when it is not stored.
   public mutating func read(
@@ -79,7 +83,7 @@ public struct RecordReader {
   private mutating func vacancy() -> Int {
     if held.count < capacity {
       held.append(HeldBlock(key: nil, lastUse: 0))
-      records.append(cache.makeBatch(coefficients: coefficients))
+      records.append(cache.makeBatch(coefficients: coefficients, ranking: ranking))
       return held.count - 1
     }
     return held.indices.min { held[$0].lastUse < held[$1].lastUse } ?? 0

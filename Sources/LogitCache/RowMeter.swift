@@ -143,7 +143,27 @@ struct RowMeter {
         ? 0 : storedTail / ((1 + storedTail) * Double(tail.count)),
       tailMass: tailSum * tailWeight * normaliser, into: &errors)
     let label = record.labelInHead ? 0 : exactExp(-record.labelGap * scale) * normaliser
-    errors.pldDroppedWeight.add(max(0, tailSum * tailWeight * normaliser - label))
+    errors.pldDroppedWeight.add(
+      weightError(
+        tailMass: tailSum * tailWeight * normaliser, label: label, labelInHead: record.labelInHead,
+        scale: tailWeight * normaliser))
+  }
+
+  /// What PLD drops: the weight of the classes it does not place.
+  ///
+  /// With a ranking it places them all, with even weights behind the head, and what counts is the weight
+  /// that stands with a wrong class.
+  private func weightError(
+    tailMass: Double, label: Double, labelInHead: Bool, scale: Double
+  ) -> Double {
+    let rest = max(0, tailMass - label)
+    let others = tail.count - (labelInHead ? 0 : 1)
+    if encoding.ranking == nil || others <= 0 { return rest }
+    let each = rest / Double(others)
+    let absolute = powers.withUnsafeBufferPointer {
+      LaneSum.distances($0, scale: scale, stored: each, mean: 0).absolute
+    }
+    return max(0, min(rest, (absolute - (labelInHead ? 0 : abs(label - each))) / 2))
   }
 
   private func compare(

@@ -32,7 +32,7 @@ public struct LossConfiguration: Hashable, Sendable {
       tailTemperatures: Set(teaching.compactMap(\.temperature)).filter(\.isFinite).sorted(),
       fullRowTerms: terms.filter(\.wantsFullRows),
       usesFullRows: terms.contains(where: \.usesFullRows),
-      order: terms.contains(where: \.readsOrder),
+      order: terms.contains(where: \.readsOrder), ranking: terms.contains(where: \.usesRanking),
       features: terms.contains(where: \.comparesFeatures))
   }
 }
@@ -51,6 +51,8 @@ public struct LossRequirements: Hashable, Sendable {
   public var usesFullRows: Bool
   /// Whether a term reads classes in the teacher's order, so that full rows must be sorted.
   public var order: Bool
+  /// Whether a term reads the order of all classes where a cache keeps it.
+  public var ranking: Bool
   /// Whether class means, teacher feature norms and the student's features are needed.
   public var features: Bool
 }

@@ -81,7 +81,7 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
   ///   - configuration: the weighted sum.
   ///   - classes: C >= 2.
   ///   - maximumBatch: the largest number of rows of a step, >= 1.
-  ///   - k: the largest head of a teacher batch; 0 when there is no teacher.
+  ///   - k: the largest head of a teacher batch; C when batches hold rankings; 0 when there is no teacher.
   public init(configuration: LossConfiguration, classes: Int, maximumBatch: Int, k: Int) {
     precondition(classes >= 2, "\(classes) classes, at least 2 are needed")
     precondition(maximumBatch >= 1, "maximumBatch is \(maximumBatch), at least 1 is needed")
@@ -231,6 +231,9 @@ public struct LossEvaluator: ~Copyable, @unchecked Sendable {
       teacher batch of \(teacher.count) records, \(teacher.classes) classes, k = \(teacher.k); \
       the step has \(labels.count) rows, \(classes) classes, and the evaluator k <= \(k)
       """)
+    precondition(
+      !teacher.hasRanking || k == classes,
+      "a teacher batch with rankings of \(classes) classes, the evaluator has k = \(k)")
     precondition(
       teacher.isOrdered || !needsOrder, "\(configuration) reads the order of rows taken without it")
     for row in 0..<labels.count where labels[row] != teacher.labels[row] {

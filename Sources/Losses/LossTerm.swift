@@ -125,6 +125,11 @@ public enum LossTerm: Hashable, Sendable {
     wantsFullRows || (comparesLogits && (temperature ?? 1) > 1)
   }
 
+  /// Whether the term reads the order of all classes where a cache keeps it (`TeacherBatch.ranking`).
+  public var usesRanking: Bool {
+    if case .pld = self { true } else { false }
+  }
+
   /// Whether the term needs the classes of a full row in the teacher's order.
   var readsOrder: Bool {
     switch self {

@@ -19,7 +19,8 @@ struct LogFactorials {
 /// r on, alpha = softmax(t / T) over all classes.
 /// dL/ds_i = ( sum_{r <= position of i} alpha_r exp(s_i - S_r) - alpha_i ) / B
 ///
-/// The classes that are not placed follow all others. Their log-sum-exp is taken once; then S is
+/// A batch with a ranking places all classes: those behind the head in their exact order, each with an
+/// even share of the mass that is left. Without one, classes that are not placed follow all others. Their log-sum-exp is taken once; then S is
 /// built backwards over the placed ones by adding, never by subtracting. Every S_r is kept as
 /// M_r + log Z_r with M_r the largest logit from r on and Z_r in 1e-6...C, so one exp per placed class
 /// serves the backward and the forward walk and nothing overflows.
@@ -28,7 +29,8 @@ struct LogFactorials {
 ///   - temperature: T of the teacher's weights; the student is never tempered.
 ///   - tail: `.drop` leaves the terms of unplaced positions out (a lower bound; the gradient is
 ///     wrong by at most sqrt(2) m', the mass of the unplaced classes); `.uniform` adds
-///     m' (S_tail - mean s_tail + log n! / n - log n), the mean over the orders of n classes.
+///     m' (S_tail - mean s_tail + log n! / n - log n), the mean over the orders of n classes. With a
+///     ranking there is nothing to choose.
 /// - Returns: L.
 /// - Source: PLD, NeurIPS 2025, arXiv:2506.12542.
 func pld(
@@ -41,7 +43,8 @@ func pld(
   var total = 0.0
   for b in 0..<student.count {
     let row = student.row(b)
-    let order = place(teacher, row: b, temperature: temperature, workspace: workspace)
+    var order = place(teacher, row: b, temperature: temperature, workspace: workspace)
+    if teacher.hasRanking { placeOthers(teacher, row: b, after: &order, workspace: workspace) }
     let outside = exponentialsOutside(
       workspace.placed, excluded: order.placed, of: row,
       maximum: student.surveys[b].maximum, scale: 1, count: classes, into: workspace.row)
@@ -118,6 +121,29 @@ private func place(
     workspace.probabilities[j + 1] = workspace.probabilities[j + 2]
   }
   return Placement(placed: k, restMass: rest.tailMass)
+}
+
+/// Places the classes that stand behind the head in their stored order, with even weights.
+///
+/// The weight of a tail class is not stored, only that of all together; the even one takes no
+/// side between them.
+private func placeOthers(
+  _ teacher: borrowing TeacherBatch, row: Int, after order: inout Placement,
+  workspace: borrowing Workspace
+) {
+  let (k, classes, label) = (teacher.k, teacher.classes, teacher.labels[row])
+  let weight = order.restMass / Double(max(classes - order.placed, 1))
+  let ranking = teacher.ranking.span
+  var placed = order.placed
+  for rank in k..<classes {
+    let id = ranking[unchecked: row &* classes &+ rank]
+    if id == label { continue }
+    workspace.placed[placed] = id
+    workspace.probabilities[placed] = weight
+    placed &+= 1
+  }
+  precondition(placed == classes, "row \(row)'s ranking places \(placed) of \(classes) classes")
+  order = Placement(placed: classes, restMass: 0)
 }
 
 /// From the last placed class to the first: `steps[r]` = s_r - M_{r+1}, `decays[r]` =

@@ -27,6 +27,9 @@ extension TeacherBatch {
     labelGaps[row] = Float(largest - values[label])
     labelRanks[row] = Int32(order.firstIndex(of: label)!)
 
+    if hasRanking {
+      for rank in 0..<classes { ranking[row * classes + rank] = Int32(order[rank]) }
+    }
     let tail = order[k...].map { largest - values[$0] }
     for (t, temperature) in tailTemperatures.enumerated() {
       let head = order[..<k].reduce(0) {

@@ -38,6 +38,12 @@ public struct TeacherBatch: Sendable {
   public let hasFeatureNorms: Bool
   /// The norm of the teacher's feature [B], >= 0; empty unless kept.
   public var featureNorms: [Float]
+  /// Whether the order of all classes of every record is kept.
+  public let hasRanking: Bool
+  /// All classes in descending teacher order [B, C], ties lower class first; empty unless kept.
+  ///
+  /// The first k are the head's. PLD places them all.
+  public var ranking: [Int32]
   /// The number of axes of a subspace tail, from which full rows can be rebuilt; nil without one.
   ///
   /// Losses never look at coefficients: they read the k = C batch made of them (`takeRows`).
@@ -59,7 +65,7 @@ public struct TeacherBatch: Sendable {
   ///   positive, finite and ascending.
   public init(
     classes: Int, k: Int, tailTemperatures: [Float], count: Int, meanTailGaps: Bool = false,
-    featureNorms: Bool = false, axes: Int? = nil
+    featureNorms: Bool = false, axes: Int? = nil, ranking: Bool = false
   ) {
     precondition(k >= 1 && k <= classes, "k = \(k) must be in 1...\(classes)")
     precondition(
@@ -83,6 +89,8 @@ public struct TeacherBatch: Sendable {
     self.meanTailGaps = []
     hasFeatureNorms = featureNorms
     self.featureNorms = []
+    hasRanking = ranking
+    self.ranking = []
     self.axes = axes
     coefficients = []
     rowOffsets = []
@@ -107,6 +115,7 @@ public struct TeacherBatch: Sendable {
     fit(&logTailRatios, newCount * tailTemperatures.count, 0)
     fit(&meanTailGaps, hasMeanTailGaps ? newCount : 0, 0)
     fit(&featureNorms, hasFeatureNorms ? newCount : 0, 0)
+    fit(&ranking, hasRanking ? newCount * classes : 0, 0)
     fit(&coefficients, newCount * (axes ?? 0), 0)
     fit(&rowOffsets, axes == nil ? 0 : newCount, 0)
     count = newCount
@@ -117,7 +126,7 @@ public struct TeacherBatch: Sendable {
     let head = classIDs.count + gaps.count + logTailRatios.count
     let rows = largestLogits.count + labels.count + labelGaps.count + labelRanks.count
     let optional = meanTailGaps.count + featureNorms.count + rowOffsets.count + coefficients.count
-    return 4 * (head + rows + optional)
+    return 4 * (head + rows + optional + ranking.count)
   }
 
   /// Copies row `source` of another batch of the same shape into row `row`.
@@ -134,6 +143,7 @@ public struct TeacherBatch: Sendable {
     copy(other.logTailRatios, source, to: &logTailRatios, row, width: tailTemperatures.count)
     if hasMeanTailGaps { copy(other.meanTailGaps, source, to: &meanTailGaps, row, width: 1) }
     if hasFeatureNorms { copy(other.featureNorms, source, to: &featureNorms, row, width: 1) }
+    if hasRanking { copy(other.ranking, source, to: &ranking, row, width: classes) }
     if let axes {
       copy(other.rowOffsets, source, to: &rowOffsets, row, width: 1)
       copy(other.coefficients, source, to: &coefficients, row, width: axes)

@@ -30,6 +30,8 @@ struct BatchSource {
   let needsTeacher: Bool
   /// Whether losses read full rows, which `cache` can rebuild, and in the teacher's order.
   let fullRows: FullRows
+  /// Whether losses read the order of all classes, which `cache` keeps.
+  let ranking: Bool
   let batchSize: Int
   let seed: UInt64
   /// How much memory decoded records may take that are kept for later epochs.
@@ -57,7 +59,7 @@ struct BatchSource {
   /// The k of the batches that losses read; 0 without a teacher.
   var headClasses: Int {
     guard needsTeacher, let encoding = cache?.manifest.encoding else { return 0 }
-    return fullRows == .none ? encoding.k : encoding.classes
+    return fullRows == .none && !ranking ? encoding.k : encoding.classes
   }
 
   var stepsPerEpoch: Int { (dataSet.count + batchSize - 1) / batchSize }
@@ -74,7 +76,8 @@ struct BatchSource {
       epochs: epochs, samples: dataSet.count, blockRows: blockRows, seed: seed,
       blocks: needsTeacher
         ? cache.map {
-          DecodedBlocks($0, coefficients: fullRows != .none, keepingBytes: decodedBytes)
+          DecodedBlocks(
+            $0, coefficients: fullRows != .none, ranking: ranking, keepingBytes: decodedBytes)
         } : nil,
       view: view(ofEpoch:))
     return Prefetcher(
@@ -93,7 +96,7 @@ struct BatchSource {
   private func emptyBatch() -> TrainingBatch {
     var batch = TrainingBatch(views: ViewBatch(shape: dataSet.shape))
     guard needsTeacher, let cache else { return batch }
-    let records = cache.makeBatch(coefficients: fullRows != .none)
+    let records = cache.makeBatch(coefficients: fullRows != .none, ranking: ranking)
     if fullRows == .none {
       batch.teacher = records
     } else {

@@ -33,6 +33,12 @@ struct BlockWork: Sendable {
         "--tail subspace keeps the classes that --k leaves out, and all \(classes) are kept: "
           + "choose a smaller --k, or leave out --tail")
     }
+    guard job.ranking == nil || k < classes else {
+      throw Problem(
+        .usage,
+        "--ranking full keeps the order of the classes that --k leaves out, and all \(classes) are kept, "
+          + "in order: leave out --ranking, or choose a smaller --k")
+    }
     guard !job.features || teacher.featureWidth > 0 else {
       throw Problem(
         .configuration, "teacher \(job.teacher) has no features of its own: leave out --features")
@@ -46,7 +52,7 @@ struct BlockWork: Sendable {
       views: job.views, teacher: teacher.identity,
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
-        subspaceTail: job.tail))
+        subspaceTail: job.tail, ranking: job.ranking))
     calibration = .plain(manifest.encoding)
     try manifest.validate()
   }

@@ -11,6 +11,7 @@ package struct DecodedBlocks {
 
   private let cache: CacheReader
   private let coefficients: Bool
+  private let ranking: Bool
   private let budget: Int
   private var keptBytes = 0
   private var kept: [BlockKey: TeacherBatch] = [:]
@@ -19,15 +20,21 @@ package struct DecodedBlocks {
 
   /// - Parameters:
   ///   - coefficients: whether those of a subspace tail are wanted.
+  ///   - ranking: whether the order of all classes is wanted.
   ///   - keepingBytes: how much memory kept blocks may take.
-  package init(_ cache: CacheReader, coefficients: Bool = false, keepingBytes: Int) {
+  package init(
+    _ cache: CacheReader, coefficients: Bool = false, ranking: Bool = false, keepingBytes: Int
+  ) {
     self.cache = cache
     self.coefficients = coefficients
+    self.ranking = ranking
     budget = keepingBytes
   }
 
   /// A batch of the cache's shape with no rows.
-  package func makeBatch() -> TeacherBatch { cache.makeBatch(coefficients: coefficients) }
+  package func makeBatch() -> TeacherBatch {
+    cache.makeBatch(coefficients: coefficients, ranking: ranking)
+  }
 
   /// The records of a block; give them back with `recycle` after use.
   package mutating func records(of key: BlockKey) throws -> TeacherBatch {

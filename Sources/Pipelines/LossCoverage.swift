@@ -60,7 +60,11 @@ func demandCoverage(
   guard !found.isEmpty, !options.acceptsError else { return found }
   let hasTail = encoding.k < encoding.classes
   let kept = hasTail ? "k = \(encoding.k) of" : "all of"
-  let tail = encoding.subspaceTail == nil ? " or --tail subspace, " : " or a smaller --tail-step, "
+  let isPLD = found.allSatisfy { $0.measure.hasPrefix("pldDroppedWeight") }
+  let tail =
+    isPLD && encoding.ranking == nil && encoding.subspaceTail == nil
+    ? " or --ranking full, "
+    : encoding.subspaceTail == nil ? " or --tail subspace, " : " or a smaller --tail-step, "
   let planned = encoding.temperatures.map(\.description).joined(separator: ", ")
   throw Problem(
     .corrupt,

@@ -26,6 +26,8 @@ public struct PrecomputeJob: Sendable {
   public var features: Bool
   /// Keep full rows beside the head; `nil` not to.
   public var tail: SubspaceTail?
+  /// Keep the order of the classes behind the head; `nil` not to.
+  public var ranking: Ranking?
   /// The cache's folder.
   public var cache: String
   /// Blocks worked on at once.
@@ -40,8 +42,9 @@ public struct PrecomputeJob: Sendable {
   /// All settings.
   public init(
     data: String, teacher: String, onnxRuntime: String? = nil, recipe: String?, views: Int,
-    seed: UInt64, k: Int?, features: Bool = false, tail: SubspaceTail? = nil, cache: String,
-    threads: Int, commitSeconds: Double, shard: Shard? = nil, calibration: String? = nil
+    seed: UInt64, k: Int?, features: Bool = false, tail: SubspaceTail? = nil,
+    ranking: Ranking? = nil, cache: String, threads: Int, commitSeconds: Double,
+    shard: Shard? = nil, calibration: String? = nil
   ) {
     self.data = data
     self.teacher = teacher
@@ -52,6 +55,7 @@ public struct PrecomputeJob: Sendable {
     self.k = k
     self.features = features
     self.tail = tail
+    self.ranking = ranking
     self.cache = cache
     self.threads = threads
     self.commitSeconds = commitSeconds

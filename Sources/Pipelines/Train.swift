@@ -257,7 +257,7 @@ private func openSource(
     return BatchSource(
       dataSet: dataSet,
       augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
-      cache: nil, needsTeacher: false, fullRows: .none, batchSize: plan.batch,
+      cache: nil, needsTeacher: false, fullRows: .none, ranking: false, batchSize: plan.batch,
       seed: UInt64(plan.seed), decodedBytes: 0)
   }
   guard plan.recipe == nil else {
@@ -281,6 +281,7 @@ private func openSource(
   return BatchSource(
     dataSet: dataSet, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features,
-    fullRows: BatchSource.FullRows(needs, cache), batchSize: plan.batch, seed: UInt64(plan.seed),
-    decodedBytes: options.decodedBytes, acceptedErrors: accepted)
+    fullRows: BatchSource.FullRows(needs, cache),
+    ranking: needs.ranking && cache.manifest.encoding.ranking != nil, batchSize: plan.batch,
+    seed: UInt64(plan.seed), decodedBytes: options.decodedBytes, acceptedErrors: accepted)
 }

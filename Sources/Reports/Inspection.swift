@@ -49,6 +49,14 @@ public struct Inspection: Codable, Sendable {
     var bytesPerRecord: Double
   }
 
+  /// What the cache keeps of the order of the classes behind the head.
+  public struct RankingReport: Codable, Sendable {
+    /// "full".
+    var kept: String
+    /// Of the ranks behind the head.
+    var bytesPerRecord: Double
+  }
+
   /// The mass outside the head at a temperature.
   public struct TailMass: Codable, Sendable {
     var temperature: String
@@ -144,6 +152,8 @@ public struct Inspection: Codable, Sendable {
   public var features: FeatureReport?
   /// Axes, step and size of the subspace tail; absent when the cache has none.
   public var subspaceTail: SubspaceReport?
+  /// What is kept of the order of the classes behind the head; absent when nothing is.
+  public var ranking: RankingReport?
   /// Share of (sample, view > 0) whose first choice is that of view 0; absent with one view.
   public var viewAgreement: Double?
   /// One row per class.
@@ -213,6 +223,10 @@ extension Inspection {
       return SubspaceReport(
         step: Double(encoding.subspaceTail?.step ?? 0), axes: axes.count,
         axesBytes: axes.byteCount, bytesPerRecord: perRecord(bytes))
+    }
+    ranking = encoding.ranking.map { kept in
+      let bytes = sizes.filter { $0.name == "ranking" }.reduce(0) { $0 + $1.storedBytes }
+      return RankingReport(kept: kept.rawValue, bytesPerRecord: perRecord(bytes))
     }
     viewAgreement = statistics.viewAgreement
     perClass = statistics.perClass

@@ -38,7 +38,7 @@ extension Inspection {
       ),
     ])
       + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
-        ?? "") + subspaceText
+        ?? "") + subspaceText + rankingText
   }
 
   private var subspaceText: String {
@@ -47,6 +47,14 @@ extension Inspection {
       format: "%d axes in %.3f MB, coefficients in steps of %g nats, %.2f bytes per record",
       tail.axes, Double(tail.axesBytes) / 1e6, tail.step, tail.bytesPerRecord)
     return lines([("full rows", text)])
+  }
+
+  private var rankingText: String {
+    guard let ranking else { return "" }
+    let text = String(
+      format: "%@, the exact order of all %d classes, %.2f bytes per record", ranking.kept, classes,
+      ranking.bytesPerRecord)
+    return lines([("ranking", text)])
   }
 
   private var planesText: String {

@@ -31,7 +31,8 @@ private func help(_ command: String) throws -> String {
       "precompute",
       [
         "--data", "--teacher", "--recipe", "--views", "--seed", "--k", "--tail", "--tail-step",
-        "--tail-axes", "--commit-seconds", "--shard", "--calibration", "--threads", "--json",
+        "--tail-axes", "--ranking", "--commit-seconds", "--shard", "--calibration", "--threads",
+        "--json",
       ]
     ),
     (
@@ -56,7 +57,10 @@ private func help(_ command: String) throws -> String {
     ("status", ["--shards", "--missing", "--json"]), ("diff", ["--worst", "--json"]),
     (
       "derive",
-      ["--from", "--k", "--views", "--steps-per-nat", "--classes", "--without-features", "--json"]
+      [
+        "--from", "--k", "--views", "--steps-per-nat", "--classes", "--without-features",
+        "--without-ranking", "--json",
+      ]
     ),
     ("compact", ["--json"]),
   ])

@@ -15,8 +15,12 @@ private func dataBytes(_ cache: String) -> Int {
 
   @Test func `precompute killed at twenty random moments ends with the same digest`() throws {
     let desk = try Desk()
-    // Two jobs in turn: one with features, one with full rows beside a head, which learns axes first.
-    let jobs = [["--features"], ["--k", "2", "--tail", "subspace", "--tail-step", "1/2"]].map {
+    // Two jobs in turn: one with features and the order of all classes, one with full rows beside a head,
+    // which learns axes first.
+    let jobs = [
+      ["--features", "--k", "2", "--ranking", "full"],
+      ["--k", "2", "--tail", "subspace", "--tail-step", "1/2"],
+    ].map {
       $0 + ["--commit-seconds", "0", "--threads", "2", "--json"]
     }
     let wholes = try (0..<4).map {

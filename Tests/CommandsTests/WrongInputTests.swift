@@ -226,6 +226,12 @@ import Testing
     (["--k", "2", "--tail", "subspace", "--tail-step", "512"], "'512' is invalid"),
     (["--k", "2", "--tail", "subspace", "--tail-axes", "0"], "--tail-axes must be in 1...4096"),
     (["--tail", "subspace"], "choose a smaller --k"),
+    (["--ranking", "half"], "'none' and 'full'"),
+    (["--ranking", "full"], "leave out --ranking, or choose a smaller --k"),
+    (
+      ["--k", "2", "--ranking", "full", "--tail", "subspace"],
+      "--ranking full and --tail subspace both keep"
+    ),
     (["--shard", "0/4"], "1 <= I <= N"),
     (["--shard", "5/4"], "1 <= I <= N"), (["--shard", "3"], "such as 3/16"),
     (["--shard", "slurm/4/4"], "such as 3/16"),

@@ -10,7 +10,8 @@ import Testing
     let k = Int.random(in: 1...classes, using: &generator)
     let rows = Int.random(in: 1...300, using: &generator)
     let range = Double([1, 20, 128, 1000].randomElement(using: &generator)!)
-    let job = Job(classes: classes, k: k, samples: rows, blockRows: rows, seed: seed)
+    var job = Job(classes: classes, k: k, samples: rows, blockRows: rows, seed: seed)
+    if k < classes, seed.isMultiple(of: 2) { job.manifest.encoding.ranking = .full }
     // As uneven as can be: independent logits all over the range.
     let logits = (0..<rows * classes).map { _ in
       Float(Double.random(in: -range / 2...range / 2, using: &generator))

@@ -10,7 +10,7 @@ enum KernelRunner {
     let classes = student[0].count
     var evaluator = LossEvaluator(
       configuration: configuration, classes: classes, maximumBatch: student.count,
-      k: teacher?.k ?? 0)
+      k: teacher.map { $0.hasRanking ? classes : $0.k } ?? 0)
     let logits = student.flatMap { $0.map { Float($0) } }
     // Not zero: the evaluator must overwrite what is there.
     var gradient = [Float](repeating: 77, count: logits.count)

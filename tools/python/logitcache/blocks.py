@@ -16,7 +16,8 @@ from .tails import TailPredictor
 
 _HEADER = struct.Struct("<4sHHIIQIIIHH32s")
 _ENTRY = struct.Struct("<BBBBI")
-_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_GAPS, _NORMS, _COEFFICIENTS, _OFFSETS = 1, 2, 3, 4, 5, 6, 8, 9
+_IDS, _GAPS, _LARGEST, _RANKS, _LABEL_GAPS, _NORMS = 1, 2, 3, 4, 5, 6
+_RANKING, _COEFFICIENTS, _OFFSETS = 7, 8, 9
 _TAILS = 16
 _LARGEST_LEVEL = 2**28
 _LARGEST_SIGNED = 2**30
@@ -71,6 +72,8 @@ class Codec:
         self.id_groups, self.gap_groups = groups(encoding.k), groups(encoding.k - 1)
         tails = range(_TAILS, _TAILS + len(encoding.tail_temperatures))
         norms = [] if encoding.feature_width is None else [_NORMS]
+        ranked = 0 if encoding.ranking is None else encoding.classes - encoding.k - 1
+        self.rank_groups = groups(ranked)
         self.axis_groups = groups(0 if calibration.axes is None else len(calibration.axes))
         offsets = [] if calibration.axes is None else [_OFFSETS]
         #: Plane and group of every entry of the directory.
@@ -78,6 +81,7 @@ class Codec:
             *((_IDS, group) for group in range(len(self.id_groups))),
             *((_GAPS, group) for group in range(len(self.gap_groups))),
             *((plane, 0) for plane in (_LARGEST, _RANKS, _LABEL_GAPS, *norms)),
+            *((_RANKING, group) for group in range(len(self.rank_groups))),
             *((_COEFFICIENTS, group) for group in range(len(self.axis_groups))),
             *((plane, 0) for plane in (*offsets, *tails)),
         ]
@@ -154,6 +158,16 @@ class Codec:
             norms = planes[_NORMS, 0].from_smallest(rows)
             in_range = (norms == 0) | ((norms >= 16384) & (norms <= 49152))
             check(in_range, "a feature's norm is out of range")
+        ranking = None
+        if encoding.ranking is not None:
+            behind = _ranks(planes, _RANKING, self.rank_groups, rows)
+            left = encoding.classes - k - np.arange(len(behind))
+            check(behind < left[:, None], "a digit is too large")
+            last = np.zeros((1, rows), np.int64)
+            ranking = self._classes(np.concatenate([digits, behind, last]), labels)[k:]
+            outside = np.flatnonzero(ranks >= k)
+            named = ranking[ranks[outside] - k, outside]
+            check(named == labels[outside], "a label's rank contradicts the ranking")
         coefficients = offsets = None
         if self.calibration.axes is not None:
             coefficients = _unzigzag(_ranks(planes, _COEFFICIENTS, self.axis_groups, rows))
@@ -173,6 +187,7 @@ class Codec:
             label_levels=label_levels.astype(np.int32),
             tails=tails.T.astype(np.int32),
             feature_norms=None if norms is None else norms.astype(np.int32),
+            ranking=None if ranking is None else ranking.T.astype(np.int32),
             coefficients=None if coefficients is None else coefficients.T.astype(np.int32),
             offsets=None if offsets is None else offsets.astype(np.int32),
         )
@@ -210,6 +225,8 @@ class Codec:
         """The canonical bytes of decoded records."""
         columns, encoding = block.columns, self.manifest.encoding
         ids, levels = columns.ids.astype(np.int64).T, columns.levels.astype(np.int64).T
+        if columns.ranking is not None:
+            ids = np.concatenate([ids, columns.ranking.astype(np.int64).T[:-1]])
         digits = self._digits(ids, columns.labels.astype(np.int64))
         deltas = np.diff(levels, axis=0)
         outside = columns.label_ranks >= encoding.k
@@ -223,6 +240,8 @@ class Codec:
         ]
         if columns.feature_norms is not None:
             planes.append(_write_from_smallest(columns.feature_norms))
+        behind = digits[encoding.k :]
+        planes += [write_integers(behind[group.start : group.stop]) for group in self.rank_groups]
         if columns.coefficients is not None:
             folded = _zigzag(columns.coefficients.astype(np.int64).T)
             planes += [

@@ -36,6 +36,8 @@ class Encoding:
     temperatures: tuple[Fraction, ...]
     feature_width: int | None
     subspace_tail: SubspaceTail | None
+    #: "full" when the order of all classes is kept, else None.
+    ranking: str | None
     block_rows: int
     codec: int
     zstd_level: int
@@ -204,7 +206,7 @@ def _encoding(value) -> Encoding:
             codec=int,
             zstdLevel=int,
         ),
-        dict(featureWidth=int, subspaceTail=dict),
+        dict(featureWidth=int, subspaceTail=dict, ranking=str),
     )
 
     def within(name: str, least: int, greatest: int):
@@ -231,10 +233,13 @@ def _encoding(value) -> Encoding:
             else None
         ),
         subspace_tail=_subspace_tail(value["subspaceTail"]) if "subspaceTail" in value else None,
+        ranking=value.get("ranking"),
         block_rows=within("blockRows", 1, 2**16),
         codec=within("codec", 1, 1),
         zstd_level=within("zstdLevel", 1, 19),
     )
+    if encoding.ranking is not None:
+        _check_ranking(encoding)
     demand(
         largest_block(encoding) <= LARGEST_BLOCK,
         f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block",
@@ -244,6 +249,17 @@ def _encoding(value) -> Encoding:
         "a subspace tail stands beside all classes",
     )
     return encoding
+
+
+def _check_ranking(encoding: Encoding) -> None:
+    demand(encoding.ranking == "full", f"encoding.ranking is {encoding.ranking!r}, not 'full'")
+    demand(encoding.k < encoding.classes, "a ranking stands beside all classes")
+    demand(encoding.subspace_tail is None, "a ranking stands beside a subspace tail")
+    demand(encoding.classes <= 2**16, f"{encoding.classes} classes are too many for a ranking")
+    demand(
+        encoding.block_rows <= 2**26 // encoding.classes,
+        f"{encoding.block_rows} rows of {encoding.classes} ranked classes do not fit a block",
+    )
 
 
 def _subspace_tail(value) -> SubspaceTail:
@@ -263,6 +279,9 @@ def largest_block(encoding: Encoding) -> int:
     if encoding.subspace_tail is not None:
         integers += min(encoding.subspace_tail.maximum_axes, encoding.classes) + 1
         fixed += 112
+    if encoding.ranking is not None:
+        integers += encoding.classes - encoding.k - 1
+        fixed += 136
     return fixed + encoding.block_rows * 6 * integers
 
 

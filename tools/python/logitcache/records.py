@@ -15,6 +15,7 @@ class Columns:
     `levels` and `label_levels` are gaps to the largest logit in steps, `largest` and `tails` are
     in their own steps; `feature_norms` are codes, None unless features are kept. `coefficients`
     [rows, axes] and `offsets` are those of a subspace tail, in their steps; None without one.
+    `ranking` [rows, C - k] are the classes behind the head, best first; None unless kept.
     """
 
     ids: np.ndarray
@@ -25,6 +26,7 @@ class Columns:
     label_levels: np.ndarray
     tails: np.ndarray
     feature_norms: np.ndarray | None
+    ranking: np.ndarray | None = None
     coefficients: np.ndarray | None = None
     offsets: np.ndarray | None = None
 
@@ -45,7 +47,9 @@ class Columns:
         largest_step = np.float32(1) / np.float32(encoding.largest_steps_per_nat)
         tail_step = np.float32(1) / np.float32(encoding.tail_steps_per_nat)
         norms, tail = self.feature_norms, encoding.subspace_tail
-        coefficients = offsets = None
+        coefficients = offsets = ranking = None
+        if self.ranking is not None:
+            ranking = np.concatenate([self.ids, self.ranking], axis=1).astype(np.int32)
         if tail is not None:
             coefficients = self.coefficients.astype(np.float32) * np.float32(tail.step)
             offsets = self.offsets.astype(np.float32) * step
@@ -60,6 +64,7 @@ class Columns:
             label_ranks=self.label_ranks.astype(np.int32),
             log_tail_ratios=self.tails.astype(np.float32) * tail_step,
             feature_norms=None if norms is None else feature_norms(norms),
+            ranking=ranking,
             coefficients=coefficients,
             row_offsets=offsets,
         )
@@ -77,7 +82,8 @@ class Records:
     The logit of head entry j is `largest_logits - gaps[:, j]`. `log_tail_ratios` [B, temperatures]
     are log(tail mass / head mass) at `tail_temperatures`; both are empty when k = C. `coefficients`
     [B, axes] and `row_offsets` [B] are what `Cache.axes` rebuilds full rows from; None without a
-    subspace tail.
+    subspace tail. `ranking` [B, C] are all classes in the teacher's order, ties lower class first;
+    None unless the cache keeps it.
     """
 
     classes: int
@@ -90,6 +96,7 @@ class Records:
     label_ranks: np.ndarray
     log_tail_ratios: np.ndarray
     feature_norms: np.ndarray | None
+    ranking: np.ndarray | None = None
     coefficients: np.ndarray | None = None
     row_offsets: np.ndarray | None = None
 

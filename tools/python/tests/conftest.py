@@ -56,6 +56,15 @@ def tail_rows(precompute):
 
 
 @pytest.fixture(scope="session")
+def ranked_rows(precompute):
+    """Three of ten logits and the order of all classes, of the pictures of `full_rows`."""
+    return precompute(
+        *("fashion-mnist/train[0:1024]", "strong", "--views", "2", "--k", "3"),
+        *("--ranking", "full"),
+    )
+
+
+@pytest.fixture(scope="session")
 def sparse_rows(precompute):
     """Three of ten logits, and features, of three views of 200 pictures."""
     return precompute(

@@ -142,6 +142,7 @@ def random_columns(
         label_levels=levels[every, ranks].astype(np.int32),
         tails=tails.astype(np.int32),
         feature_norms=None if norms is None else norms.astype(np.int32),
+        ranking=None if encoding.ranking is None else order[:, k:].astype(np.int32),
         coefficients=None if axes is None else integers(rows, axes),
         offsets=None if axes is None else integers(rows),
     )

@@ -106,3 +106,47 @@ def test_a_batch_moves_and_joins():
         value = getattr(batch, field.name)
         if isinstance(value, torch.Tensor):
             assert torch.equal(getattr(joined, field.name)[: len(batch)], value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_pld_over_a_stored_order_is_what_it_says(seed, temperature):
+    generator = torch.Generator().manual_seed(seed)
+    classes, rows = 12, 5
+    k = (1, 3, 11)[seed % 3]
+    logits = torch.randn(rows, classes, generator=generator, dtype=torch.float64) * 3
+    order = logits.argsort(dim=1, descending=True, stable=True)
+    labels = torch.randint(0, classes, (rows,), generator=generator)
+    gaps = logits.max(1, keepdim=True).values - logits.gather(1, order)
+    scaled = -gaps / temperature
+    teacher = vectors.TeacherBatch(
+        classes=classes,
+        tail_temperatures=(temperature,),
+        class_ids=order[:, :k],
+        gaps=gaps[:, :k],
+        largest_logits=logits.max(1).values,
+        labels=labels,
+        label_gaps=logits.max(1).values - logits.gather(1, labels[:, None])[:, 0],
+        label_ranks=(order == labels[:, None]).long().argmax(1),
+        log_tail_ratios=(scaled[:, k:].logsumexp(1) - scaled[:, :k].logsumexp(1))[:, None],
+        ranking=order,
+    )
+    student = torch.randn(rows, classes, generator=generator, dtype=torch.float64)
+    student.requires_grad_()
+    expected = student.new_zeros(())
+    for b in range(rows):
+        weights = (logits[b] / temperature).softmax(0)
+        head = {int(labels[b]), *order[b, :k].tolist()}
+        others = [c for c in range(classes) if c not in head]
+        even = weights[others].sum() / max(len(others), 1)
+        line = [int(labels[b])] + [c for c in order[b].tolist() if c != labels[b]]
+        for place, c in enumerate(line):
+            weight = weights[c] if c in head else even
+            step = student[b, line[place:]].logsumexp(0) - student[b, c]
+            expected = expected + weight * step / rows
+    (wanted,) = torch.autograd.grad(expected, student)
+    for tail in ("drop", "uniform"):
+        value = pld(student, teacher, temperature, tail)
+        (slope,) = torch.autograd.grad(value, student)
+        assert torch.allclose(value, expected, rtol=1e-12, atol=1e-12)
+        assert torch.allclose(slope, wanted, rtol=1e-10, atol=1e-12)

@@ -18,6 +18,7 @@ from logitcache.views import check_views, matching_renderer, open_data_set
     [
         ("full_rows", "fashion-mnist/train[0:1024]"),
         ("tail_rows", "fashion-mnist/train[0:1024]"),
+        ("ranked_rows", "fashion-mnist/train[0:1024]"),
         ("sparse_rows", "fashion-mnist/train[100:300]"),
     ],
 )
@@ -49,6 +50,21 @@ def test_rebuilt_rows_are_the_teachers(tail_rows, full_rows):
         assert error.max() < 9**0.5 / 8 + 10**0.5 * (1 / 64 + 1 / 128) + 0.1
         head = np.take_along_axis(rows, records.class_ids.astype(np.int64), 1)
         assert np.allclose(head, records.logits(), atol=1e-6)
+
+
+def test_the_order_of_all_classes_is_that_of_full_rows(ranked_rows, full_rows):
+    with logitcache.open(ranked_rows) as ranked, logitcache.open(full_rows) as full:
+        assert ranked.manifest.encoding.ranking == "full"
+        for view in range(2):
+            records, exact = ranked.records(range(1024), view), full.records(range(1024), view)
+            assert records.ranking.shape == (1024, 10)
+            assert np.array_equal(records.ranking, exact.class_ids)
+            assert np.array_equal(records.class_ids, exact.class_ids[:, :3])
+            assert exact.ranking is None
+        info = [ranked.info(*key) for key in ranked.stored_blocks()]
+    shown = json.loads(inspect(ranked_rows, "--json"))["ranking"]
+    stored = sum(i.planes[7][1] for i in info)
+    assert shown == {"kept": "full", "bytesPerRecord": stored / 2048}
 
 
 def test_the_program_shows_the_same_axes(tail_rows):

@@ -125,32 +125,43 @@ def pld(
 
     sum_r alpha_r (S_r - s_r), S_r the log-sum-exp of the student's logits from position r on,
     alpha = softmax(t / T). `tail` is "drop", which leaves out the positions that are not known,
-    or "uniform", their mean over random orders with equal weights. Not twice differentiable.
+    or "uniform", their mean over random orders with equal weights. Records with a ranking place all
+    classes, those behind the head with even weights, and have no tail. Not twice differentiable.
     """
     _check(student, teacher)
     demand(tail in ("drop", "uniform"), f"PLD has no tail {tail!r}")
     log_p, log_tail = teacher.log_shares(temperature, student.dtype)
     log_label = teacher.log_label_share(temperature, student.dtype)
-    order, log_alpha, placed = _place(teacher, log_p, log_label)
     left = student.new_zeros(len(teacher))
-    if tail == "uniform" and log_tail is not None:
-        left = log_tail.exp()
-        left = torch.where(teacher.label_ranks < teacher.k, left, left - log_label.exp())
-    return _PLD.apply(student, order, log_alpha, placed, left.clamp(min=0))[0]
+    if log_tail is not None:
+        is_in_head = teacher.label_ranks < teacher.k
+        left = log_tail.exp() - torch.where(is_in_head, 0, log_label.exp())
+        left = left.clamp(min=0)
+    if teacher.ranking is not None:
+        # Every class but the label that is not in the head has the same share of what is left.
+        others = teacher.tail_classes - (~is_in_head).long()
+        log_each = (left / others.clamp(min=1)).log().clamp(min=-1e30)[:, None]
+        log_p = torch.cat([log_p, log_each.expand(-1, teacher.tail_classes)], 1)
+        classes, left = teacher.ranking, torch.zeros_like(left)
+    else:
+        classes, left = teacher.class_ids, left if tail == "uniform" else torch.zeros_like(left)
+    order, log_alpha, placed = _place(classes, teacher.labels, log_p, log_label)
+    return _PLD.apply(student, order, log_alpha, placed, left)[0]
 
 
-def _place(teacher: TeacherBatch, log_p: Tensor, log_label: Tensor):
-    """The placed classes [B, k + 1], their log weights, and how many there are [B].
+def _place(classes: Tensor, labels: Tensor, log_p: Tensor, log_label: Tensor):
+    """The placed classes [B, m + 1], their log weights, and how many there are [B].
 
-    Where the head holds the label the last place is not used: its weight is 0.
+    They are the labels and then the other of `classes` [B, m], best first. Where these hold the
+    label the last place is not used: its weight is 0.
     """
-    label = teacher.labels[:, None]
-    again = torch.cat([torch.zeros_like(label, dtype=torch.bool), teacher.class_ids == label], 1)
+    label = labels[:, None]
+    again = torch.cat([torch.zeros_like(label, dtype=torch.bool), classes == label], 1)
     moved = again.long().argsort(dim=1, stable=True)
-    ids = torch.cat([label, teacher.class_ids], 1).gather(1, moved)
+    ids = torch.cat([label, classes], 1).gather(1, moved)
     weights = torch.cat([log_label[:, None], log_p], 1).gather(1, moved)
-    placed = teacher.k + 1 - again.sum(1)
-    unused = torch.arange(teacher.k + 1, device=ids.device) >= placed[:, None]
+    placed = classes.shape[1] + 1 - again.sum(1)
+    unused = torch.arange(classes.shape[1] + 1, device=ids.device) >= placed[:, None]
     return ids, weights.masked_fill(unused, -math.inf), placed
 
 

@@ -28,6 +28,7 @@ class TeacherBatch:
     label_ranks: torch.Tensor
     log_tail_ratios: torch.Tensor
     feature_norms: torch.Tensor | None = None
+    ranking: torch.Tensor | None = None
     coefficients: torch.Tensor | None = None
     row_offsets: torch.Tensor | None = None
     mean_tail_logits: torch.Tensor | None = None
@@ -36,7 +37,7 @@ class TeacherBatch:
     def from_records(cls, records: Records) -> "TeacherBatch":
         """Copies records; class ids and labels become int64, as indices must be."""
         arrays = {name: torch.tensor(value) for name, value in records.arrays().items()}
-        for name in ("class_ids", "labels", "label_ranks"):
+        for name in {"class_ids", "labels", "label_ranks", "ranking"} & arrays.keys():
             arrays[name] = arrays[name].long()
         return cls(records.classes, records.tail_temperatures, **arrays)
 
