@@ -51,22 +51,31 @@ struct DirectCertificate {
       var dropped = full
       for id in ids + [label] { dropped[id] = 0 }
       let rest = dropped.reduce(0, +)
-      if record.hasRanking {
-        // All classes are placed; the weight that the even shares move to another class counts.
-        let others = (0..<classes).filter { $0 != label && !ids.contains($0) }
-        let each = rest / Double(max(others.count, 1))
-        note(
-          "pldDroppedWeight@\(temperature)",
-          others.reduce(0) { $0 + abs(dropped[$1] - each) } / 2)
-      } else {
-        note("pldDroppedWeight@\(temperature)", rest)
-      }
+      note(
+        "pldDroppedWeight@\(temperature)",
+        record.hasRanking ? misplaced(record, index, full, rest: rest) : rest)
     }
     if let full { return compare(logits, record, index, full.rows, full.index) }
     var rebuilt = [Double](
       repeating: Double(record.largestLogits[index]) - tailConstant, count: classes)
     for j in 0..<k { rebuilt[ids[j]] = Double(record.largestLogits[index]) - gaps[j] }
     compareEnergy(logits, rebuilt)
+  }
+
+  /// The weight that stands with another class where PLD places all of them.
+  private func misplaced(
+    _ record: TeacherBatch, _ index: Int, _ full: [Double], rest: Double
+  ) -> Double {
+    let (classes, k) = (record.classes, record.k)
+    let order = record.ranking[index * classes..<(index + 1) * classes].map { Int($0) }
+    let ranks = (k..<classes).filter { order[$0] != Int(record.labels[index]) }
+    let exponent = RankedWeights(k: k, classes: classes).exponent(
+      mean: rest / Double(max(ranks.count, 1)), last: full[order[k - 1]])
+    let weights = ranks.map { pow(Double($0 + 1) / Double(k), -exponent) }
+    let sum = weights.reduce(0, +)
+    return zip(ranks, weights).reduce(0) {
+      $0 + abs(full[order[$1.0]] - (sum > 0 ? $1.1 * rest / sum : 0))
+    } / 2
   }
 
   /// Compares a rebuilt full row, head and tail each with their stored mass.

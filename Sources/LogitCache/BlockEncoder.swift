@@ -249,9 +249,13 @@ public final class BlockEncoder {
     let largest = Double(values[Int(selection.ids[0])])
     let record = RowMeter.Record(
       storedLargest: quantiser.storedLargest, labelGap: largest - Double(values[label]),
-      labelInHead: labelInHead)
+      labelInHead: labelInHead, labelRank: Int(columns.labelRanks[row]))
     meter.load(values, head: selection.ids.prefix(encoding.k)) {
       columns.levels[$0 * columns.rows + row]
+    }
+    if columns.hasRanking {
+      meter.loadRanking(
+        selection.ids.suffix(from: encoding.k), head: selection.ids.prefix(encoding.k))
     }
     meter.measure(record, into: &certificate)
     for index in 0..<columns.temperatures {

@@ -115,6 +115,9 @@ public struct Certificate: Equatable, Sendable {
     /// T |p - p'|: the L2 error of KD's gradient with respect to a record's student logits.
     public var kdGradientError = ErrorStatistic()
     /// Mass of the classes that PLD does not place: neither in the head nor the label.
+    ///
+    /// With a ranking it places all; then half of sum |p - w| over these classes, w the weights that fall
+    /// with the rank (`RankedWeights`).
     public var pldDroppedWeight = ErrorStatistic()
     /// 1 - Pearson correlation of p and p' over classes, DIST's inter-class distance; 0 when the
     /// full row is constant.

@@ -1,3 +1,5 @@
+import Losses
+
 /// Computes tail ratios from a full row and measures how far the stored record is from it.
 ///
 /// Sums are in Double, in the log domain relative to the largest logit of the head and of the tail:
@@ -22,6 +24,13 @@ struct RowMeter {
   private var powers: [Double]
   /// 1 for classes of the head.
   private var inHead: [UInt8]
+  /// With a ranking: which entry of the tail each class behind the head is, in the teacher's order, and
+  /// log((rank + 1) / k) of each.
+  private var ranked: [Int] = []
+  private var logRanks: [Double] = []
+  private let weights: RankedWeights
+  /// The entry of the tail that each class is [C].
+  private var places: [Int] = []
   private var largest = 0.0
   private var largestTail = 0.0
   /// The tail constant that the highest temperature implies, as a gap to the largest logit.
@@ -38,6 +47,26 @@ struct RowMeter {
     tail = Array(repeating: 0, count: encoding.classes - encoding.k)
     powers = tail
     inHead = Array(repeating: 0, count: encoding.classes)
+    weights = RankedWeights(k: encoding.k, classes: encoding.classes)
+    if encoding.ranking != nil {
+      logRanks = (encoding.k..<encoding.classes).map {
+        exactLog(Double($0 + 1) / Double(encoding.k))
+      }
+      ranked = Array(repeating: 0, count: tail.count)
+      places = Array(repeating: 0, count: encoding.classes)
+    }
+  }
+
+  /// Takes in the order of a loaded row's classes behind the head, when the encoding keeps it.
+  mutating func loadRanking(_ order: ArraySlice<UInt32>, head ids: ArraySlice<UInt32>) {
+    for id in ids { inHead[Int(id)] = 1 }
+    var filled = 0
+    for id in 0..<places.count where inHead[id] == 0 {
+      places[id] = filled
+      filled += 1
+    }
+    for id in ids { inHead[Int(id)] = 0 }
+    for (rank, id) in order.enumerated() { ranked[rank] = places[Int(id)] }
   }
 
   /// From the highest temperature down: each that is not half of another, then its halves.
@@ -62,6 +91,8 @@ struct RowMeter {
     /// The label's gap, and whether the head has it.
     var labelGap: Double
     var labelInHead: Bool
+    /// The label's rank in the full order.
+    var labelRank: Int
   }
 
   /// Takes in a row: its head's gaps and its tail.
@@ -145,25 +176,33 @@ struct RowMeter {
     let label = record.labelInHead ? 0 : exactExp(-record.labelGap * scale) * normaliser
     errors.pldDroppedWeight.add(
       weightError(
-        tailMass: tailSum * tailWeight * normaliser, label: label, labelInHead: record.labelInHead,
-        scale: tailWeight * normaliser))
+        record, tailMass: tailSum * tailWeight * normaliser, label: label,
+        last: head[head.count - 1] * normaliser, scale: tailWeight * normaliser))
   }
 
   /// What PLD drops: the weight of the classes it does not place.
   ///
-  /// With a ranking it places them all, with even weights behind the head, and what counts is the weight
-  /// that stands with a wrong class.
+  /// With a ranking it places them all, with weights that fall with the rank behind the head, and what
+  /// counts is the weight that stands with a wrong class.
   private func weightError(
-    tailMass: Double, label: Double, labelInHead: Bool, scale: Double
+    _ record: Record, tailMass: Double, label: Double, last: Double, scale: Double
   ) -> Double {
     let rest = max(0, tailMass - label)
-    let others = tail.count - (labelInHead ? 0 : 1)
+    let others = tail.count - (record.labelInHead ? 0 : 1)
     if encoding.ranking == nil || others <= 0 { return rest }
-    let each = rest / Double(others)
-    let absolute = powers.withUnsafeBufferPointer {
-      LaneSum.distances($0, scale: scale, stored: each, mean: 0).absolute
+    let exponent = weights.exponent(mean: rest / Double(others), last: last)
+    let skipped = record.labelInHead ? -1 : record.labelRank - encoding.k
+    var sum = 0.0
+    for rank in 0..<ranked.count where rank != skipped {
+      sum += weights.weight(exponent, logRank: logRanks[rank])
     }
-    return max(0, min(rest, (absolute - (labelInHead ? 0 : abs(label - each))) / 2))
+    let scaleOfWeights = sum > 0 ? rest / sum : 0
+    var absolute = 0.0
+    for rank in 0..<ranked.count where rank != skipped {
+      let weight = scaleOfWeights * weights.weight(exponent, logRank: logRanks[rank])
+      absolute += abs(powers[ranked[rank]] * scale - weight)
+    }
+    return min(rest, absolute / 2)
   }
 
   private func compare(

@@ -11,6 +11,9 @@ struct LogFactorials {
   }
 
   subscript(n: Int) -> Double { values[n] }
+
+  /// log n, for n >= 1, to 1e-9: the sums' digits are lost.
+  func ofInteger(_ n: Int) -> Double { values[n] - values[n - 1] }
 }
 
 /// PLD over the placed classes: the label, then the head without it, in the teacher's order.
@@ -19,8 +22,8 @@ struct LogFactorials {
 /// r on, alpha = softmax(t / T) over all classes.
 /// dL/ds_i = ( sum_{r <= position of i} alpha_r exp(s_i - S_r) - alpha_i ) / B
 ///
-/// A batch with a ranking places all classes: those behind the head in their exact order, each with an
-/// even share of the mass that is left. Without one, classes that are not placed follow all others. Their log-sum-exp is taken once; then S is
+/// A batch with a ranking places all classes: those behind the head in their exact order, with weights
+/// that fall with the rank to the mass that is left (`RankedWeights`). Without one, classes that are not placed follow all others. Their log-sum-exp is taken once; then S is
 /// built backwards over the placed ones by adding, never by subtracting. Every S_r is kept as
 /// M_r + log Z_r with M_r the largest logit from r on and Z_r in 1e-6...C, so one exp per placed class
 /// serves the backward and the forward walk and nothing overflows.
@@ -44,7 +47,10 @@ func pld(
   for b in 0..<student.count {
     let row = student.row(b)
     var order = place(teacher, row: b, temperature: temperature, workspace: workspace)
-    if teacher.hasRanking { placeOthers(teacher, row: b, after: &order, workspace: workspace) }
+    if teacher.hasRanking {
+      placeOthers(
+        teacher, row: b, after: &order, logFactorials: logFactorials, workspace: workspace)
+    }
     let outside = exponentialsOutside(
       workspace.placed, excluded: order.placed, of: row,
       maximum: student.surveys[b].maximum, scale: 1, count: classes, into: workspace.row)
@@ -89,6 +95,8 @@ private struct Placement {
   var placed: Int
   /// The teacher's probability of all classes that are not placed.
   var restMass: Double
+  /// The probability of the head's last class.
+  var lastOfHead: Double
 }
 
 /// Writes the placed classes and their weights alpha: the label first, then the head without it.
@@ -101,6 +109,7 @@ private func place(
   // One place is left free at the front for a label outside the head.
   let rest = teacher.soften(
     row: row, temperature: temperature, into: workspace.probabilities + 1)
+  let last = workspace.probabilities[k]
   var position = k
   for j in 0..<k {
     let id = ids[unchecked: row &* k &+ j]
@@ -112,7 +121,8 @@ private func place(
     let weight = exponential(
       -Double(teacher.labelGaps[row]) / Double(temperature) - rest.logTotal)
     workspace.probabilities[0] = weight
-    return Placement(placed: k + 1, restMass: max(rest.tailMass - weight, 0))
+    return Placement(
+      placed: k + 1, restMass: max(rest.tailMass - weight, 0), lastOfHead: last)
   }
   // Close the gap the label leaves: what stood before it moves to the places it had.
   workspace.probabilities[0] = workspace.probabilities[position + 1]
@@ -120,30 +130,39 @@ private func place(
     workspace.placed[j + 1] = workspace.placed[j + 2]
     workspace.probabilities[j + 1] = workspace.probabilities[j + 2]
   }
-  return Placement(placed: k, restMass: rest.tailMass)
+  return Placement(placed: k, restMass: rest.tailMass, lastOfHead: last)
 }
 
-/// Places the classes that stand behind the head in their stored order, with even weights.
-///
-/// The weight of a tail class is not stored, only that of all together; the even one takes no
-/// side between them.
+/// Places the classes that stand behind the head in their stored order, with weights that fall with
+/// the rank to the mass that is left (`RankedWeights`).
 private func placeOthers(
   _ teacher: borrowing TeacherBatch, row: Int, after order: inout Placement,
-  workspace: borrowing Workspace
+  logFactorials: LogFactorials, workspace: borrowing Workspace
 ) {
   let (k, classes, label) = (teacher.k, teacher.classes, teacher.labels[row])
-  let weight = order.restMass / Double(max(classes - order.placed, 1))
+  let weights = RankedWeights(k: k, classes: classes)
+  let others = classes - order.placed
+  let exponent = weights.exponent(
+    mean: order.restMass / Double(max(others, 1)), last: order.lastOfHead)
+  let logStart = logFactorials.ofInteger(k)
   let ranking = teacher.ranking.span
   var placed = order.placed
+  var sum = 0.0
   for rank in k..<classes {
     let id = ranking[unchecked: row &* classes &+ rank]
     if id == label { continue }
+    let weight = weights.weight(
+      exponent, logRank: logFactorials.ofInteger(rank &+ 1) - logStart)
     workspace.placed[placed] = id
     workspace.probabilities[placed] = weight
+    sum += weight
     placed &+= 1
   }
   precondition(placed == classes, "row \(row)'s ranking places \(placed) of \(classes) classes")
-  order = Placement(placed: classes, restMass: 0)
+  let scale = sum > 0 ? order.restMass / sum : 0
+  for place in order.placed..<classes { workspace.probabilities[place] *= scale }
+  order.placed = classes
+  order.restMass = 0
 }
 
 /// From the last placed class to the first: `steps[r]` = s_r - M_{r+1}, `decays[r]` =

@@ -128,21 +128,48 @@ import Testing
 
   // MARK: - Certificate and derivation
 
-  /// What PLD's weights are off by in all: half the distance of even shares and the row's own.
+  /// What PLD's weights are off by: half the distance of those that fall with the rank and the row's own.
   private func movedWeight(_ row: [Float], _ batch: TeacherBatch, _ index: Int, _ t: Double)
     -> Double
   {
     let powers = row.map { exp((Double($0) - Double(row.max()!)) / t) }
     let total = powers.reduce(0, +)
-    let head = Set(batch.classIDs[index * batch.k..<(index + 1) * batch.k])
-    let others = row.indices.filter { !head.contains(Int32($0)) && $0 != Int(batch.labels[index]) }
-    let rest = others.reduce(0) { $0 + powers[$1] / total }
-    let each = rest / Double(max(others.count, 1))
-    return others.reduce(0) { $0 + abs(powers[$1] / total - each) } / 2
+    let ids = order(row).map { Int($0) }
+    let k = batch.k
+    let ranks = (k..<row.count).filter { ids[$0] != Int(batch.labels[index]) }
+    let rest = ranks.reduce(0) { $0 + powers[ids[$1]] / total }
+    let c = exponent(
+      mean: rest / Double(max(ranks.count, 1)), last: powers[ids[k - 1]] / total, k, row.count)
+    let weights = ranks.map { pow(Double($0 + 1) / Double(k), -c) }
+    let sum = weights.reduce(0, +)
+    return zip(ranks, weights).reduce(0) {
+      $0 + abs(powers[ids[$1.0]] / total - (sum > 0 ? $1.1 * rest / sum : 0))
+    } / 2
+  }
+
+  /// The exponent whose integral over ranks has the mean (docs/FORMAT.md, "Ranking").
+  private func exponent(mean: Double, last: Double, _ k: Int, _ classes: Int) -> Double {
+    guard mean > 0, mean < last else { return 0 }
+    func integral(_ c: Double) -> Double {
+      let (from, to) = ((Double(k) + 0.5) / Double(k), (Double(classes) + 0.5) / Double(k))
+      let power = 1 - c
+      if abs(power) < 1e-9 { return Double(k) * (log(to) - log(from)) }
+      return Double(k) * (pow(to, power) - pow(from, power)) / power
+    }
+    var (low, high) = (0.0, 64 * Double(k + 1))
+    for _ in 0..<100 {
+      let middle = (low + high) / 2
+      if integral(middle) > mean / last * Double(classes - k) {
+        low = middle
+      } else {
+        high = middle
+      }
+    }
+    return (low + high) / 2
   }
 
   @Test(arguments: UInt64(1)...12)
-  func `the certificate says what even weights behind the head move`(seed: UInt64) throws {
+  func `the certificate says what weights behind the head are off by`(seed: UInt64) throws {
     let job = try job(seed: seed)
     try job.write(to: folder.path)
     let cache = try CacheReader(path: folder.path)

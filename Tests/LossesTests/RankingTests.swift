@@ -46,7 +46,10 @@ import Testing
           left = max(0, left - alpha[record.label]!)
         }
         let others = order.filter { alpha[$0] == nil }
-        for id in others { alpha[id] = left / Double(others.count) }
+        let weights = plainWeights(
+          ranks: others.map { ranking.firstIndex(of: $0)! }, k: record.ids.count, classes: classes,
+          sum: left, last: exp(shares.head.last!))
+        for (id, weight) in zip(others, weights) { alpha[id] = weight }
         var loss = 0.0
         var gradient = [Double](repeating: 0, count: classes)
         for (r, id) in order.enumerated() {
@@ -102,7 +105,7 @@ import Testing
     }
   }
 
-  /// Behind a head of C - 1 classes stands one, whose even share is its own.
+  /// Behind a head of C - 1 classes stands one, whose weight is all that is left.
   @Test func `the vectors of full rows hold for rankings behind C - 1 classes`() throws {
     var checked = 0
     for vector in try VectorFile.read("pld.json").cases {
@@ -126,7 +129,7 @@ import Testing
     #expect(checked > 0)
   }
 
-  /// Equal logits behind the head make even shares right: then nothing is lost to a full row.
+  /// Logits behind the head that equal its last make even weights right: nothing is lost to a full row.
   @Test(arguments: 0..<20)
   func `behind the head equal logits lose nothing`(seed: Int) throws {
     var step = step(seed: 900 + seed)
@@ -136,7 +139,7 @@ import Testing
     for b in step.teacherRows.indices {
       let row = step.teacherRows[b]
       let order = row.indices.sorted { (row[$0], $1) > (row[$1], $0) }
-      for id in order[k...] { step.teacherRows[b][id] = row[order[k - 1]] - 1 }
+      for id in order[k...] { step.teacherRows[b][id] = row[order[k - 1]] }
       let values = step.teacherRows[b]
       step.teacher.assign(row: b, logits: values.span, label: step.labels[b])
       full.assign(row: b, logits: values.span, label: step.labels[b])
@@ -154,4 +157,33 @@ import Testing
     #expect(LossConfiguration([.kd(), .pld()]).requirements.ranking)
     #expect(!LossConfiguration([.kd(), .dkd(), .mse(), .dist()]).requirements.ranking)
   }
+}
+
+/// ((r + 1) / k)^-c, scaled to the sum; c >= 0 by the integral from k + 1/2 to C + 1/2 that has the same
+/// mean.
+private func plainWeights(
+  ranks: [Int], k: Int, classes: Int, sum: Double, last: Double
+) -> [Double] {
+  let mean = sum / Double(max(ranks.count, 1))
+  var c = 0.0
+  if mean > 0 && mean < last {
+    func integral(_ c: Double) -> Double {
+      let (from, to) = ((Double(k) + 0.5) / Double(k), (Double(classes) + 0.5) / Double(k))
+      let power = 1 - c
+      if abs(power) < 1e-9 { return Double(k) * (log(to) - log(from)) }
+      return Double(k) * (pow(to, power) - pow(from, power)) / power
+    }
+    var high = 1.0
+    let wanted = mean / last * Double(classes - k)
+    while integral(high) > wanted && high < 64 * Double(k + 1) { high *= 2 }
+    high = min(high, 64 * Double(k + 1))
+    var low = 0.0
+    for _ in 0..<100 {
+      c = (low + high) / 2
+      if integral(c) > wanted { low = c } else { high = c }
+    }
+  }
+  let powers = ranks.map { pow(Double($0 + 1) / Double(k), -c) }
+  let total = powers.reduce(0, +)
+  return powers.map { total > 0 ? $0 * sum / total : 0 }
 }

@@ -82,7 +82,7 @@ import Testing
     #expect(metrics[5].loss < 0.95 * metrics[0].loss, "\(metrics.map(\.loss))")
   }
 
-  /// With one class behind the head nothing is uneven, so PLD learns what full rows teach.
+  /// With one class behind the head its weight is known, so PLD learns what full rows teach.
   @Test func `a ranking behind all classes but one teaches what all logits teach`() throws {
     let workshop = try Workshop(classes: 12)
     try precompute(job(workshop, "ranked", k: 11))
@@ -96,7 +96,9 @@ import Testing
     }
   }
 
-  @Test func `PLD asks the certificate what even weights move, and says what would help`() throws {
+  @Test func `PLD asks the certificate what its weights are off by, and says what would help`()
+    throws
+  {
     let workshop = try Workshop(classes: 12)
     try precompute(job(workshop))
     var head = job(workshop, "head")

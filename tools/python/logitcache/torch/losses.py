@@ -126,7 +126,8 @@ def pld(
     sum_r alpha_r (S_r - s_r), S_r the log-sum-exp of the student's logits from position r on,
     alpha = softmax(t / T). `tail` is "drop", which leaves out the positions that are not known,
     or "uniform", their mean over random orders with equal weights. Records with a ranking place all
-    classes, those behind the head with even weights, and have no tail. Not twice differentiable.
+    classes, those behind the head with weights that fall with the rank, and have no tail. Not
+    twice differentiable.
     """
     _check(student, teacher)
     demand(tail in ("drop", "uniform"), f"PLD has no tail {tail!r}")
@@ -138,15 +139,44 @@ def pld(
         left = log_tail.exp() - torch.where(is_in_head, 0, log_label.exp())
         left = left.clamp(min=0)
     if teacher.ranking is not None:
-        # Every class but the label that is not in the head has the same share of what is left.
-        others = teacher.tail_classes - (~is_in_head).long()
-        log_each = (left / others.clamp(min=1)).log().clamp(min=-1e30)[:, None]
-        log_p = torch.cat([log_p, log_each.expand(-1, teacher.tail_classes)], 1)
+        others = teacher.ranking[:, teacher.k :] != teacher.labels[:, None]
+        log_others = _falling_weights(left, log_p[:, -1].exp(), others, teacher.k)
+        log_p = torch.cat([log_p, log_others], 1)
         classes, left = teacher.ranking, torch.zeros_like(left)
     else:
         classes, left = teacher.class_ids, left if tail == "uniform" else torch.zeros_like(left)
     order, log_alpha, placed = _place(classes, teacher.labels, log_p, log_label)
     return _PLD.apply(student, order, log_alpha, placed, left)[0]
+
+
+def _falling_weights(left: Tensor, last: Tensor, others: Tensor, k: int) -> Tensor:
+    """Log weights [B, C - k] of the classes behind a head of k (docs/FORMAT.md, "Ranking").
+
+    They sum to `left` [B] over `others` [B, C - k] and fall as ((r + 1) / k)^-c from `last` [B] on.
+    """
+    count = others.shape[1]
+    mean = left.double() / others.sum(1).clamp(min=1)
+    wanted = torch.where(mean < last, mean / last.double(), 1).clamp(min=0) * count
+    start, end = math.log1p(0.5 / k), math.log((k + count + 0.5) / k)
+
+    def integral(c: Tensor) -> Tensor:
+        h = (1 - c) * (end - start)
+        near = h.abs() < 1e-4
+        ratio = torch.where(near, 1 + h * (0.5 + h / 6), h.expm1() / torch.where(near, 1, h))
+        return k * ((1 - c) * start).exp() * (end - start) * ratio
+
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, 64.0 * (k + 1))
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = integral(middle) > wanted
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    c = torch.where((mean > 0) & (mean < last), (low + high) / 2, 0)
+    ranks = torch.arange(k + 1, k + count + 1, dtype=torch.float64, device=left.device)
+    fall = -c[:, None] * (ranks / k).log()
+    total = fall.masked_fill(~others, -math.inf).logsumexp(1, keepdim=True)
+    # Not minus infinity, which would mean a class that is not placed.
+    weights = (left.double().log()[:, None] + fall - total).clamp(min=-1e30)
+    return torch.nan_to_num(weights, nan=-1e30).to(left.dtype)
 
 
 def _place(classes: Tensor, labels: Tensor, log_p: Tensor, log_label: Tensor):
