@@ -29,7 +29,9 @@ public func runCommandLine() {
     try flushStandardOutput()
   } catch let problem as Problem {
     printToStandardError("logitcache: \(problem)")
-    exit(problem.kind.rawValue)
+    // Without what `exit` does at the end: it unloads OpenBLAS under threads that are still at a block.
+    fflush(nil)
+    _exit(problem.kind.rawValue)
   } catch {
     LogitCacheCommand.exit(withError: error)
   }
