@@ -94,7 +94,7 @@ extension PaperPlan {
       full rows on \(first.axes) axes, \(ByteCount.text(Double(first.axesBytes))) once
 
       \(TextTable.lines([heading] + table))
-      sharp, soft: bytes an axis as measured with 120 axes, and with 192 (S=8) and 356 (S=4); \
+      sharp, soft: bytes an axis as measured with 120 axes, and with 193 (S=8) and 365 (S=4); \
       Benchmarks/runs/rate-ocr-tail-*.json,
       rate-soft1000-tail-*.json; further axes are mostly weaker, and take less. pays: the number of records from which
       on it is smaller than k = \(first.comparedK).
