@@ -72,6 +72,14 @@ import Testing
       }
     ),
     (
+      "ranking",
+      {
+        var job = Job(classes: 40, k: 4, samples: 30, views: 2, seed: 9)
+        job.manifest.encoding.ranking = .full
+        try job.write(to: $0.path)
+      }
+    ),
+    (
       "subspace",
       { _ = try TailJob(classes: 60, k: 5, samples: 80, seed: 8).write(to: $0.path) }
     ),
