@@ -14,25 +14,12 @@ public struct CacheDiff: Codable, Sendable {
     var views: Int
   }
 
-  /// A distance over records: mean, 99th percentile, largest.
-  public struct Distance: Codable, Sendable {
-    var mean: Double
-    var p99: Double
-    var max: Double
-
-    init(_ statistic: ErrorStatistic) {
-      mean = statistic.mean
-      p99 = statistic.p99
-      max = statistic.max
-    }
-  }
-
   /// The distances at a temperature.
   public struct AtTemperature: Codable, Sendable {
     var temperature: Int
     /// KL(A || B) in nats.
-    var divergence: Distance
-    var totalVariation: Distance
+    var divergence: ErrorSummary
+    var totalVariation: ErrorSummary
   }
 
   /// Kendall's tau over the classes that both heads name.

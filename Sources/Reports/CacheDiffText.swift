@@ -52,7 +52,7 @@ extension CacheDiff {
     return text
   }
 
-  private func numbers(_ distance: Distance) -> [String] {
+  private func numbers(_ distance: ErrorSummary) -> [String] {
     [distance.mean, distance.p99, distance.max].map(number)
   }
 

@@ -64,33 +64,20 @@ public struct Inspection: Codable, Sendable {
     var max: Double
   }
 
-  /// Measured error of the records: mean, 99th percentile, largest.
-  public struct Error: Codable, Sendable {
-    var mean: Double
-    var p99: Double
-    var max: Double
-
-    init(_ statistic: ErrorStatistic) {
-      mean = statistic.mean
-      p99 = statistic.p99
-      max = statistic.max
-    }
-  }
-
   /// The certificate at a temperature.
   public struct ErrorsAtTemperature: Codable, Sendable {
     var temperature: String
-    var totalVariation: Error
-    var kdGradientError: Error
-    var pldDroppedWeight: Error
-    var distAngle: Error
+    var totalVariation: ErrorSummary
+    var kdGradientError: ErrorSummary
+    var pldDroppedWeight: ErrorSummary
+    var distAngle: ErrorSummary
   }
 
   /// The writer's measurements of stored records against full teacher rows.
   public struct CertificateReport: Codable, Sendable {
     var records: Int
     var atTemperature: [ErrorsAtTemperature]
-    var mseMissingEnergy: Error
+    var mseMissingEnergy: ErrorSummary
     var topOneAgreement: Double
     var orderAgreement: Double
   }

@@ -134,7 +134,7 @@ extension Inspection {
     return text
   }
 
-  private func numbers(_ error: Error) -> [String] {
+  private func numbers(_ error: ErrorSummary) -> [String] {
     [error.mean, error.p99, error.max].map { String(format: "%.3g", $0) }
   }
 

@@ -42,7 +42,7 @@ extension PlanReport {
     var isAnyRefused = false
     func add(
       _ name: String, _ measure: CertifiedError.Measure?,
-      _ error: (Inspection.CertificateReport) -> Inspection.Error
+      _ error: (Inspection.CertificateReport) -> ErrorSummary
     ) {
       table.append(
         [name]
