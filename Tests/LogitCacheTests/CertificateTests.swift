@@ -110,33 +110,14 @@ private func correlation(_ a: [Double], _ b: [Double]) -> Double {
     for key in job.manifest.blockKeys {
       try reader.decode(view: 0, block: key.block, into: &batch)
       for (row, sample) in job.manifest.samples(of: key).enumerated() {
-        direct.append(missingEnergy(job.row(view: 0, sample: sample), batch, row))
+        direct.append(
+          missingEnergy(job.row(view: 0, sample: sample), batch, row, job.manifest.encoding))
       }
     }
     let statistic = try reader.certificate().mseMissingEnergy
     let mean = direct.reduce(0, +) / Double(direct.count)
     #expect(abs(statistic.mean - mean) <= 1e-6 * max(1, mean))
     #expect(abs(statistic.max - direct.max()!) <= 1e-6 * max(1, direct.max()!))
-  }
-
-  private func missingEnergy(_ row: [Float], _ batch: TeacherBatch, _ index: Int) -> Double {
-    let k = batch.k
-    let largest = Double(batch.largestLogits[index])
-    var tail = 0.0
-    if k < batch.classes {
-      let gaps = (0..<k).map { -Double(batch.gaps[index * k + $0]) }
-      let ratio = Double(batch.logTailRatios[index * 3 + 2])
-      tail = largest + 4 * (ratio + logSumExp(gaps, 4) - log(Double(batch.classes - k)))
-    }
-    var stored = [Double](repeating: tail, count: batch.classes)
-    for rank in 0..<k {
-      stored[Int(batch.classIDs[index * k + rank])] =
-        largest - Double(batch.gaps[index * k + rank])
-    }
-    let mean = row.reduce(0) { $0 + Double($1) } / Double(row.count)
-    let energy = row.reduce(0) { $0 + pow(Double($1) - mean, 2) }
-    let error = zip(row, stored).reduce(0) { $0 + pow(Double($1.0) - $1.1, 2) }
-    return error / max(energy, Double(row.count) / (32 * 32))
   }
 
   @Test func `merging in key order gives the same bits however blocks arrived`() throws {

@@ -1,6 +1,7 @@
 import Basics
 import Foundation
 import LogitCache
+import Losses
 import TestSupport
 import Testing
 
@@ -152,6 +153,30 @@ func logSumExp(_ values: [Double], _ temperature: Double) -> Double {
   let largest = values.max()!
   return largest / temperature
     + log(values.reduce(0) { $0 + exp(($1 - largest) / temperature) })
+}
+
+/// The energy of a read record's error over that of its row, computed the plain way; planned temperatures end with T = 4.
+func missingEnergy(
+  _ row: [Float], _ batch: TeacherBatch, _ index: Int, _ encoding: Encoding
+) -> Double {
+  let k = batch.k
+  let largest = Double(batch.largestLogits[index])
+  var tail = 0.0
+  if k < batch.classes {
+    let gaps = (0..<k).map { -Double(batch.gaps[index * k + $0]) }
+    let ratio = Double(batch.logTailRatios[index * 3 + 2])
+    tail = largest + 4 * (ratio + logSumExp(gaps, 4) - log(Double(batch.classes - k)))
+  }
+  var stored = [Double](repeating: tail, count: batch.classes)
+  for rank in 0..<k {
+    stored[Int(batch.classIDs[index * k + rank])] =
+      largest - Double(batch.gaps[index * k + rank])
+  }
+  let mean = row.reduce(0) { $0 + Double($1) } / Double(row.count)
+  let energy = row.reduce(0) { $0 + pow(Double($1) - mean, 2) }
+  let error = zip(row, stored).reduce(0) { $0 + pow(Double($1.0) - $1.1, 2) }
+  let step = 1 / Double(encoding.stepsPerNat)
+  return error / max(energy, Double(row.count) * step * step)
 }
 
 /// The message of the problem that `body` throws; "nothing thrown" when it does not.

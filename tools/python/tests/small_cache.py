@@ -11,7 +11,7 @@ import lmdb
 import numpy as np
 import zstandard
 
-from logitcache import blocks
+from logitcache import LogitCacheError, blocks
 from logitcache.calibration import Calibration
 from logitcache.canonical import canonical_json
 from logitcache.forms import pack_bits
@@ -309,3 +309,18 @@ def edit_json(path: str, change) -> None:
     change(document)
     with open(path, "wb") as file:
         file.write(canonical_json(document) + b"\n")
+
+
+def assert_every_flip_is_noticed(small: SmallCache) -> None:
+    """Flips every bit of a block behind its header: it is refused, or says something else."""
+    content, right = small.contents[0, 0], small.columns[0, 0]
+    for place in range(8 * 72, 8 * len(content)):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            found = small.decode((0, 0), damaged)
+        except LogitCacheError:
+            continue
+        if small.codec.encode(found, 0, 0) == damaged:
+            pairs = zip(vars(found.columns).values(), vars(right).values(), strict=True)
+            assert not all(np.array_equal(a, b) for a, b in pairs), place
