@@ -4,9 +4,11 @@ import Networks
 ///
 /// Losses then see a batch of rows and know nothing of positions: the mean over the batch is the mean over
 /// the positions that count.
-struct CountingRows {
+package struct CountingRows {
   private var logits: [Float] = []
   private var gradient: [Float] = []
+
+  package init() {}
 
   /// Calls `body` with the rows that count.
   ///
@@ -15,7 +17,7 @@ struct CountingRows {
   ///   - logits: the student's, [all rows, classes].
   ///   - gradient: overwritten, [all rows, classes]: 0 in the rows that do not count.
   ///   - body: takes logits [rows, classes] and writes their gradient.
-  mutating func with<R>(
+  package mutating func with<R>(
     _ rows: [Int32]?, of logits: Tensor, gradient: Tensor,
     _ body: (_ logits: Span<Float>, _ gradient: inout MutableSpan<Float>) throws -> R
   ) rethrows -> R {
