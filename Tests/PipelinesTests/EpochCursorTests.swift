@@ -123,3 +123,102 @@ private struct Store {
     #expect(decoded == 128)
   }
 }
+
+/// A cache whose records say sample, view and position, at random positions of each view.
+private struct RaggedStore {
+  let folder = ScratchFolder()
+  let cache: CacheReader
+  /// Which positions each view of each sample has, [views][samples].
+  let positions: [[[Int32]]]
+  let samples: Int
+  let blockRows: Int
+  static let maximum = 4
+
+  init(samples: Int, views: Int, blockRows: Int, _ generator: inout SeededGenerator) throws {
+    (self.samples, self.blockRows) = (samples, blockRows)
+    positions = (0..<views).map { _ in
+      (0..<samples).map { _ in
+        let share = Double.random(in: 0...1, using: &generator)
+        return (0..<Int32(Self.maximum)).filter { _ in
+          Double.random(in: 0..<1, using: &generator) < share
+        }
+      }
+    }
+    let labels = [Int32](repeating: 0, count: samples)
+    let manifest = Manifest(
+      dataSet: DataSetIdentity(
+        name: "numbers", fingerprint: Digest(of: "numbers"), labels: labels,
+        classNames: ["a", "b", "c"]),
+      recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
+      views: views, teacher: .object([:]),
+      encoding: Encoding(
+        classes: 3, k: 2, positions: Positions(maximum: Self.maximum, labels: .sample),
+        blockRows: blockRows))
+    let writer = try CacheWriter(path: folder.path, manifest: manifest, labels: labels)
+    let encoder = try BlockEncoder(manifest: manifest)
+    for key in manifest.blockKeys {
+      let range = manifest.samples(of: key)
+      var (places, logits) = (RowPlaces(), [Float]())
+      for sample in range {
+        places.append(sampleAt: positions[key.view][sample])
+        for position in positions[key.view][sample] {
+          logits += [Float(number(key.view, sample, Int(position))), 0, -1]
+        }
+      }
+      try writer.append([
+        encoder.encode(
+          logits: logits.span, labels: places.positions.map { _ in 0 }, places: places,
+          view: key.view, block: key.block, firstSample: range.lowerBound,
+          viewDigest: Digest(of: "\(key)"))
+      ])
+    }
+    _ = try writer.seal()
+    cache = try CacheReader(path: folder.path)
+  }
+
+  /// What the record of a view, a sample and a position says.
+  func number(_ view: Int, _ sample: Int, _ position: Int) -> Int {
+    (view * samples + sample) * Self.maximum + position
+  }
+
+  /// What a batch of samples of a view must hold.
+  func expected(_ chosen: [Int], view: Int) -> (numbers: [Int], places: RowPlaces) {
+    var (numbers, places) = ([Int](), RowPlaces())
+    for sample in chosen {
+      numbers += positions[view][sample].map { number(view, sample, Int($0)) }
+      places.append(sampleAt: positions[view][sample])
+    }
+    return (numbers, places)
+  }
+}
+
+@Suite struct RaggedCursorTests {
+  @Test(arguments: 1...12 as ClosedRange<UInt64>)
+  func `a batch has the rows of its samples, whatever is kept decoded`(seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    let views = Int.random(in: 1...3, using: &generator)
+    let store = try RaggedStore(
+      samples: Int.random(in: 1...200, using: &generator), views: views,
+      blockRows: Int.random(in: 1...12, using: &generator), &generator)
+    let size = Int.random(in: 1...40, using: &generator)
+    for kept in [0, 3000, Int.max] {
+      let cursor = EpochCursor(
+        epochs: 0..<4, samples: store.samples, blockRows: store.blockRows, seed: 3,
+        blocks: DecodedBlocks(store.cache, keepingBytes: kept), view: { $0 % views })
+      var chosen: [Int] = []
+      var records: TeacherBatch? = store.cache.makeBatch()
+      for epoch in 0..<4 {
+        for start in stride(from: 0, to: store.samples, by: size) {
+          let count = min(size, store.samples - start)
+          try cursor.take(count, samples: &chosen, records: &records)
+          let batch = try #require(records)
+          let expected = store.expected(chosen, view: epoch % views)
+          #expect(chosen.count == count)
+          #expect(batch.count == expected.numbers.count, "seed \(seed), \(kept) bytes kept")
+          #expect(batch.largestLogits.map { Int($0) } == expected.numbers, "seed \(seed)")
+          #expect(batch.places == expected.places, "seed \(seed)")
+        }
+      }
+    }
+  }
+}
