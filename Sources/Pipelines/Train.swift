@@ -98,7 +98,6 @@ private final class TrainingRun {
   let schedule: CosineSchedule
   let optimizer: StochasticGradientDescent
   private var evaluator: LossEvaluator
-  private var countingRows = CountingRows()
   /// What compares features; `nil` when no term of the loss does.
   private let features: FeatureStep?
   /// Everything that learns: the network, and the projector of its features if there is one.
@@ -180,7 +179,7 @@ private final class TrainingRun {
   ) throws -> StepResult {
     let epoch = epochsDone
     do {
-      let found = try countingRows.with(batch.rows, of: logits, gradient: gradient) {
+      let found = try withCountingRows(batch.rows, of: logits, gradient: gradient) {
         logits, gradient -> (loss: Double, correct: Int) in
         // A batch may have no position that counts; its step has nothing to learn.
         if batch.labels.isEmpty { return (0, 0) }
