@@ -57,6 +57,7 @@ extension TeacherBatch {
       labelRanks[row] = records.labelRanks[row]
       if hasFeatureNorms { featureNorms[row] = records.featureNorms[row] }
     }
+    places = records.places
     isOrdered = ordered
     anchor = TailAnchor(
       headClasses: records.k, temperatures: records.tailTemperatures,

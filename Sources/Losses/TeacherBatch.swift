@@ -56,6 +56,10 @@ public struct TeacherBatch: Sendable {
   ///
   /// False only for full rows taken in without it: the classes behind the head then ascend.
   public internal(set) var isOrdered = true
+  /// Which sample and position each row belongs to; nil when every sample has one row.
+  ///
+  /// Set by who fills the batch; `resize` and `copyRow` leave it alone.
+  public var places: RowPlaces?
   /// What full rows keep of the records they were made of; nil for every other batch.
   public internal(set) var anchor: TailAnchor?
 
@@ -126,7 +130,8 @@ public struct TeacherBatch: Sendable {
     let head = classIDs.count + gaps.count + logTailRatios.count
     let rows = largestLogits.count + labels.count + labelGaps.count + labelRanks.count
     let optional = meanTailGaps.count + featureNorms.count + rowOffsets.count + coefficients.count
-    return 4 * (head + rows + optional + ranking.count)
+    let placed = places.map { $0.starts.count + $0.positions.count } ?? 0
+    return 4 * (head + rows + optional + ranking.count + placed)
   }
 
   /// Copies row `source` of another batch of the same shape into row `row`.

@@ -79,6 +79,11 @@ struct Job: Sendable {
     Job.label(sample: sample, classes: classes, seed: labelSeed)
   }
 
+  /// What the cache says of a block's labels before it is read.
+  func blockLabels(_ key: BlockKey) -> BlockLabels {
+    BlockLabels(manifest.samples(of: key).map { UInt32(label(sample: $0)) })
+  }
+
   var labels: [Int32] { (0..<manifest.dataSet.samples).map { label(sample: $0) } }
 
   static func label(sample: Int, classes: Int, seed: UInt64) -> Int32 {
