@@ -23,7 +23,10 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     let result = try evaluate(modelPath: model, data: data, cachePath: cache)
     if json { return print(try readableJSON(result), terminator: "") }
-    print(String(format: "accuracy  %.2f %% of %d samples", 100 * result.accuracy, result.samples))
+    let labels = result.positions.map { "\($0) positions of " } ?? ""
+    print(
+      String(format: "accuracy  %.2f %% of ", 100 * result.accuracy)
+        + "\(labels)\(result.samples) samples")
     if let agreement = result.agreement, let teacher = result.teacherAccuracy {
       print(
         String(

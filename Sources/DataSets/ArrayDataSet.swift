@@ -1,11 +1,12 @@
 import Arrays
 import Basics
 
-/// A data set from array files: images uint8 [n, h, w] or [n, h, w, c], or features float32 [n, d];
-/// labels of any integer type [n].
+/// A data set from array files: images uint8 [n, h, w] or [n, h, w, c], or features float32 [n, d] or,
+/// for T positions, [n, T, d]; labels of any integer type, [n] or [n, T].
 ///
-/// Each path is an `.npy` file, or a `.safetensors` file in which the array has the member's own
-/// name (`images`, `features`, `labels`); one safetensors file may be named for both.
+/// Of T labels those below 0 say that a position has none. Each path is an `.npy` file, or a
+/// `.safetensors` file in which the array has the member's own name (`images`, `features`,
+/// `labels`); one safetensors file may be named for both.
 func readArrayDataSet(
   name: String, member: String, samplesPath: String, labelsPath: String, classNames: [String]
 ) throws -> InMemoryDataSet {
@@ -13,11 +14,13 @@ func readArrayDataSet(
   let labels = try readLabels(path: labelsPath)
   let (shape, elements) =
     member == "images"
-    ? try images(samples, path: samplesPath) : try features(samples, path: samplesPath)
+    ? try images(samples, path: samplesPath)
+    : try features(samples, positions: labels.positions, path: samplesPath)
   try checkCounts(
-    samples: samples.shape[0], of: samplesPath, labels: labels.count, of: labelsPath)
+    samples: samples.shape[0], of: samplesPath, labels: labels.samples, of: labelsPath)
   return try InMemoryDataSet(
-    name: name, shape: shape, classNames: classNames, labels: labels, elements: elements)
+    name: name, shape: shape, classNames: classNames, positions: labels.positions,
+    labels: labels.values, elements: elements)
 }
 
 private func readArray(_ member: String, path: String) throws -> NamedArray {
@@ -40,31 +43,51 @@ private func images(
 }
 
 private func features(
-  _ array: NamedArray, path: String
+  _ array: NamedArray, positions: Int, path: String
 ) throws -> (SampleShape, InMemoryDataSet.Elements) {
-  guard case .float32(let features) = array.values, array.shape.count == 2 else {
-    throw unexpected(array, path, "features must be float32 of shape [n, d]")
+  guard case .float32(let features) = array.values, (2...3).contains(array.shape.count) else {
+    throw unexpected(array, path, "features must be float32 of shape [n, d] or [n, positions, d]")
   }
-  return (.features(width: array.shape[1]), .features(features))
+  let found = array.shape.count == 3 ? array.shape[1] : 1
+  guard found == positions else {
+    throw unexpected(
+      array, path, "the labels are for \(positions) positions of each sample, these for \(found)")
+  }
+  return (.features(width: array.shape.dropFirst().reduce(1, *)), .features(features))
 }
 
-private func readLabels(path: String) throws -> [Int32] {
+/// Labels [samples, positions], row-major.
+private struct Labels {
+  var values: [Int32]
+  var samples: Int
+  var positions: Int
+}
+
+private func readLabels(path: String) throws -> Labels {
   let array = try readArray("labels", path: path)
-  guard array.shape.count == 1 else {
-    throw unexpected(array, path, "labels must be integers of shape [n]")
+  let rule = "labels must be integers of shape [n] or [n, positions]"
+  let positions = array.shape.count == 2 ? array.shape[1] : 1
+  guard (1...2).contains(array.shape.count), positions > 0 else {
+    throw unexpected(array, path, rule)
   }
-  switch array.values {
-  case .uint8(let labels): return labels.map(Int32.init)
-  case .int32(let labels): return labels
-  case .int64(let labels):
-    return try labels.enumerated().map { sample, label in
-      guard let label32 = Int32(exactly: label) else {
-        throw Problem(.corrupt, "\(path): sample \(sample) has the label \(label), no class's")
-      }
-      return label32
+  func label(_ value: Int64, _ index: Int) throws -> Int32 {
+    // PyTorch masks with -100, others with -1.
+    if value < 0 && positions > 1 { return -1 }
+    guard let label = Int32(exactly: value) else {
+      throw Problem(
+        .corrupt, "\(path): sample \(index / positions) has the label \(value), no class's")
     }
-  case .float32, .float64: throw unexpected(array, path, "labels must be integers of shape [n]")
+    return label
   }
+  let values: [Int32]
+  switch array.values {
+  case .uint8(let labels): values = labels.map(Int32.init)
+  case .int32(let labels):
+    values = try labels.enumerated().map { try label(Int64($1), $0) }
+  case .int64(let labels): values = try labels.enumerated().map { try label($1, $0) }
+  case .float32, .float64: throw unexpected(array, path, rule)
+  }
+  return Labels(values: values, samples: array.shape[0], positions: positions)
 }
 
 private func unexpected(_ array: NamedArray, _ path: String, _ rule: String) -> Problem {

@@ -37,7 +37,12 @@ public protocol DataSet: Sendable {
   var shape: SampleShape { get }
   /// One name per class; a label is an index into it.
   var classNames: [String] { get }
-  /// One label per sample, each in 0..<classNames.count.
+  /// T, the labels of a sample: 1, or one for each of its positions (tokens, time steps).
+  var positions: Int { get }
+  /// Labels [count, positions], row-major, each in 0..<classNames.count.
+  ///
+  /// With more than one position, -1 where a position has no label and does not count; a sample may have
+  /// none at all.
   var labels: [Int32] { get }
   /// SHA-256 over shape, count, class names, labels, all elements and what drew them, if they were
   /// drawn (docs/VIEWS.md, "Data sets"); the same for the same data, whatever files it came from.
@@ -52,4 +57,9 @@ public protocol DataSet: Sendable {
   ///
   /// - Precondition: `shape` is features, `sample` is in 0..<count, `features` has `elementCount`.
   func copyFeatures(of sample: Int, into features: inout MutableSpan<Float>)
+}
+
+extension DataSet {
+  /// One label per sample.
+  public var positions: Int { 1 }
 }

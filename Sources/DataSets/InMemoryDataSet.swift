@@ -16,7 +16,9 @@ public struct InMemoryDataSet: DataSet {
   public let shape: SampleShape
   /// One name per class.
   public let classNames: [String]
-  /// One label per sample.
+  /// T, the labels of a sample.
+  public let positions: Int
+  /// Labels [count, positions], row-major; -1 where one of several positions has none.
   public let labels: [Int32]
   /// What made the elements, when that is part of what they are: a renderer, its version and its
   /// input, as canonical JSON.
@@ -26,7 +28,7 @@ public struct InMemoryDataSet: DataSet {
   private let elements: Elements
 
   /// The number of samples.
-  public var count: Int { labels.count }
+  public var count: Int { labels.count / positions }
 
   /// Joins samples and labels.
   ///
@@ -34,23 +36,31 @@ public struct InMemoryDataSet: DataSet {
   ///   - name: what people call it.
   ///   - shape: the shape of every sample.
   ///   - classNames: one name per class.
-  ///   - labels: one label per sample.
+  ///   - positions: T >= 1, the labels of a sample; features hold as many equal parts.
+  ///   - labels: [samples, positions], row-major; -1 where one of several positions has none.
   ///   - elements: sample after sample, of the kind that `shape` says.
   ///   - origin: what made the elements, when that is part of what they are.
   /// - Throws: `Problem(.corrupt)` when there is no sample, a label is not a class, the numbers of
-  ///   samples and labels differ, or a feature is NaN or infinite.
+  ///   samples and labels differ, no position has a label, or a feature is NaN or infinite.
   public init(
-    name: String, shape: SampleShape, classNames: [String], labels: [Int32], elements: Elements,
-    origin: String? = nil
+    name: String, shape: SampleShape, classNames: [String], positions: Int = 1, labels: [Int32],
+    elements: Elements, origin: String? = nil
   ) throws {
+    precondition(
+      positions >= 1 && labels.count.isMultiple(of: positions),
+      "\(labels.count) labels for \(positions) positions of each sample")
     self.name = name
     self.shape = shape
     self.classNames = classNames
+    self.positions = positions
     self.labels = labels
     self.elements = elements
     self.origin = origin
-    try check(name: name, shape: shape, elements, labels, classCount: classNames.count)
-    fingerprint = digest(of: shape, elements, labels, classNames, origin)
+    try check(
+      name: name, shape: shape, elements, samples: labels.count / positions,
+      classCount: classNames.count)
+    try check(name: name, labels, positions: positions, classCount: classNames.count)
+    fingerprint = digest(of: shape, elements, labels, positions, classNames, origin)
   }
 
   /// The samples in `range`, renumbered from 0.
@@ -71,7 +81,8 @@ public struct InMemoryDataSet: DataSet {
       case .features(let features): .features(Array(features[part]))
       }
     return try InMemoryDataSet(
-      name: name, shape: shape, classNames: classNames, labels: Array(labels[range]),
+      name: name, shape: shape, classNames: classNames, positions: positions,
+      labels: Array(labels[range.lowerBound * positions..<range.upperBound * positions]),
       elements: elements, origin: origin)
   }
 
@@ -96,7 +107,7 @@ public struct InMemoryDataSet: DataSet {
     _ all: [Element], _ sample: Int, into destination: inout MutableSpan<Element>
   ) {
     let size = shape.elementCount
-    precondition(labels.indices.contains(sample), "sample \(sample) of \(count)")
+    precondition(sample >= 0 && sample < count, "sample \(sample) of \(count)")
     precondition(destination.count == size, "room for \(destination.count) of \(size) elements")
     let source = all.span.extracting(sample * size..<(sample + 1) * size)
     for index in 0..<size { destination[unchecked: index] = source[unchecked: index] }
@@ -104,28 +115,23 @@ public struct InMemoryDataSet: DataSet {
 }
 
 private func check(
-  name: String, shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
+  name: String, shape: SampleShape, _ elements: InMemoryDataSet.Elements, samples: Int,
   classCount: Int
 ) throws {
-  guard shape.elementCount > 0, !labels.isEmpty, classCount > 0 else {
+  guard shape.elementCount > 0, samples > 0, classCount > 0 else {
     throw Problem(
-      .corrupt, "\(name) is empty: \(labels.count) samples of \(shape), \(classCount) classes")
+      .corrupt, "\(name) is empty: \(samples) samples of \(shape), \(classCount) classes")
   }
   let found =
     switch elements {
     case .pixels(let pixels): pixels.count
     case .features(let features): features.count
     }
-  guard found == labels.count * shape.elementCount else {
+  guard found == samples * shape.elementCount else {
     throw Problem(
       .corrupt,
-      "\(name) has \(labels.count) labels but \(found / shape.elementCount) samples of \(shape)")
-  }
-  if let sample = labels.firstIndex(where: { !(0..<classCount).contains(Int($0)) }) {
-    throw Problem(
-      .corrupt,
-      "\(name): sample \(sample) has the label \(labels[sample]), but there are \(classCount) "
-        + "classes, 0 to \(classCount - 1)")
+      "\(name) has labels of \(samples) samples but \(found / shape.elementCount) samples of \(shape)"
+    )
   }
   guard case .features(let features) = elements else { return }
   if let index = features.firstIndex(where: { !$0.isFinite }) {
@@ -137,13 +143,35 @@ private func check(
   }
 }
 
+private func check(
+  name: String, _ labels: [Int32], positions: Int, classCount: Int
+) throws {
+  let isAllowed = { (label: Int32) in
+    (0..<classCount).contains(Int(label)) || label == -1 && positions > 1
+  }
+  if let index = labels.firstIndex(where: { !isAllowed($0) }) {
+    let place = positions > 1 ? ", position \(index % positions)," : ""
+    throw Problem(
+      .corrupt,
+      "\(name): sample \(index / positions)\(place) has the label \(labels[index]), but there are "
+        + "\(classCount) classes, 0 to \(classCount - 1)")
+  }
+  guard labels.contains(where: { $0 >= 0 }) else {
+    throw Problem(.corrupt, "\(name) has no label: every position of every sample is masked")
+  }
+}
+
 /// The fingerprint, byte for byte as docs/VIEWS.md ("Data sets") says.
 private func digest(
   of shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
-  _ classNames: [String], _ origin: String?
+  _ positions: Int, _ classNames: [String], _ origin: String?
 ) -> Digest {
   var builder = DigestBuilder()
   builder.append("logitcache data set 1\n")
+  if positions > 1 {
+    builder.append("positions\n")
+    builder.append(UInt64(positions))
+  }
   switch shape {
   case .image(let height, let width, let channels):
     builder.append("image\n")
@@ -152,7 +180,7 @@ private func digest(
     builder.append("features\n")
     builder.append(UInt64(width))
   }
-  builder.append(UInt64(labels.count))
+  builder.append(UInt64(labels.count / positions))
   builder.append(UInt64(classNames.count))
   for name in classNames {
     builder.append(UInt64(name.utf8.count))

@@ -10,12 +10,18 @@ import Basics
 /// - `cnn-W1-W2...`: 3x3 convolutions of these widths, each halving the picture, then one that covers all
 ///   that is left; batch normalisation and ReLU after each. Cheap, and made for pictures whose
 ///   content stands in the middle: `cnn-32-64-128-256-160` reads characters of 48 x 48 pixels.
+/// - `cnn-W1-W2...-columns`: the same convolutions, then the mean over the rows that are left and one linear
+///   layer for every column: a distribution for each of width / 2^n positions (rounded up) with n widths.
+///   `cnn-32-64-128-columns` looks at 6 positions of 48 pixels, as readers of text lines do.
+///
+/// On data with labels for every position an `mlp` is applied to each position by itself.
 public struct Architecture: Hashable, Sendable, CustomStringConvertible {
   private enum Family: Hashable {
     case perceptron(widths: [Int])
     case leNet
     case residual(blocksPerStage: Int)
     case convolutional(widths: [Int])
+    case columns(widths: [Int])
   }
 
   private let family: Family
@@ -28,7 +34,8 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
   public init(_ name: String) throws {
     description = name
     let parts = name.split(separator: "-", omittingEmptySubsequences: false)
-    let numbers = parts.dropFirst().map { Int($0) ?? 0 }
+    let hasColumns = parts.first == "cnn" && parts.last == "columns"
+    let numbers = parts.dropFirst().dropLast(hasColumns ? 1 : 0).map { Int($0) ?? 0 }
     switch parts.first {
     case "mlp" where numbers.allSatisfy { (1...65_536).contains($0) }:
       family = .perceptron(widths: numbers)
@@ -37,24 +44,40 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     case "resnet" where numbers.count == 1 && (8...110).contains(numbers[0]) && numbers[0] % 6 == 2:
       family = .residual(blocksPerStage: (numbers[0] - 2) / 6)
     case "cnn"
+    where hasColumns && (1...8).contains(numbers.count)
+      && numbers.allSatisfy { (1...4096).contains($0) }:
+      family = .columns(widths: numbers)
+    case "cnn"
     where (2...8).contains(numbers.count) && numbers.allSatisfy { (1...4096).contains($0) }:
       family = .convolutional(widths: numbers)
     default:
       throw Problem(
         .configuration,
-        "there is no network '\(name)'; choose mlp-WIDTH-WIDTH..., lenet, cnn-WIDTH-WIDTH..., or "
-          + "resnet-D with D = 8, 14, 20, 32, 44, 56, 110")
+        "there is no network '\(name)'; choose mlp-WIDTH-WIDTH..., lenet, cnn-WIDTH-WIDTH..., "
+          + "cnn-WIDTH-...-columns, or resnet-D with D = 8, 14, 20, 32, 44, 56, 110")
     }
   }
 
   /// The layers, with fresh weights drawn from `seed`.
   ///
+  /// - Parameter positions: the labels of a sample; an `mlp` is applied to as many parts of the input.
   /// - Throws: `Problem(.configuration)` when the input is too small for the network.
-  func layers(input: LayerShape, classes: Int, seed: UInt64) throws -> [any Layer] {
+  func layers(
+    input: LayerShape, classes: Int, positions: Int, seed: UInt64
+  ) throws -> [any Layer] {
     var generator = SplitMix64(seed: seed)
     switch family {
     case .perceptron(let widths):
-      return Self.perceptron(input, widths, classes, &generator)
+      guard positions > 1 else { return Self.perceptron(input, widths, classes, &generator) }
+      guard input.height == 1, input.width == 1, input.count.isMultiple(of: positions) else {
+        throw Problem(
+          .configuration,
+          "network '\(description)' cannot be applied to each of \(positions) positions of \(input) "
+            + "inputs: it looks at features of shape [positions, d], at pictures cnn-WIDTH-...-columns"
+        )
+      }
+      let split = SplitPositions(input: input, positions: positions)
+      return [split] + Self.perceptron(split.outputShape, widths, classes, &generator)
     case .leNet:
       guard input.height >= 16, input.width >= 16 else { throw tooSmall(input, least: 16) }
       return Self.leNet(input, classes, &generator)
@@ -67,6 +90,12 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
         throw tooSmall(input, least: least)
       }
       return Self.convolutional(input, widths, classes, &generator)
+    case .columns(let widths):
+      let least = 1 << widths.count
+      guard input.height >= least, input.width >= least else {
+        throw tooSmall(input, least: least)
+      }
+      return Self.columns(input, widths, classes, &generator)
     }
   }
 
@@ -144,27 +173,43 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     return layers
   }
 
+  /// 3x3 convolutions that each halve the picture, with batch normalisation and ReLU.
+  private static func halvings(
+    _ input: LayerShape, _ widths: some Sequence<Int>, _ generator: inout SplitMix64
+  ) -> (layers: [any Layer], shape: LayerShape) {
+    var (layers, shape): ([any Layer], LayerShape) = ([], input)
+    for (index, width) in widths.enumerated() {
+      let convolution = Convolution(
+        "convolution\(index + 1)", input: shape, channels: width, kernel: 3, stride: 2, padding: 1,
+        needsInputGradient: index > 0, generator: &generator)
+      shape = convolution.outputShape
+      layers += [convolution, BatchNorm("norm\(index + 1)", shape: shape, relu: true)]
+    }
+    return (layers, shape)
+  }
+
   private static func convolutional(
     _ input: LayerShape, _ widths: [Int], _ classes: Int, _ generator: inout SplitMix64
   ) -> [any Layer] {
-    var (layers, shape): ([any Layer], LayerShape) = ([], input)
-    func addNormalised(_ layer: any Layer, _ index: Int) {
-      layers += [layer, BatchNorm("norm\(index)", shape: layer.outputShape, relu: true)]
-      shape = layer.outputShape
-    }
-    for (index, width) in widths.dropLast().enumerated() {
-      addNormalised(
-        Convolution(
-          "convolution\(index + 1)", input: shape, channels: width, kernel: 3, stride: 2,
-          padding: 1,
-          needsInputGradient: index > 0, generator: &generator), index + 1)
-    }
+    let (layers, shape) = halvings(input, widths.dropLast(), &generator)
     // A convolution over all that is left is a linear layer.
-    addNormalised(
-      Linear(
-        "convolution\(widths.count)", input: shape, outputs: widths.last!, generator: &generator),
-      widths.count)
-    return layers
-      + [Linear("classifier", input: shape, outputs: classes, generator: &generator)]
+    let last = Linear(
+      "convolution\(widths.count)", input: shape, outputs: widths.last!, generator: &generator)
+    return layers + [
+      last, BatchNorm("norm\(widths.count)", shape: last.outputShape, relu: true),
+      Linear("classifier", input: last.outputShape, outputs: classes, generator: &generator),
+    ]
+  }
+
+  private static func columns(
+    _ input: LayerShape, _ widths: [Int], _ classes: Int, _ generator: inout SplitMix64
+  ) -> [any Layer] {
+    let (layers, shape) = halvings(input, widths, &generator)
+    let average = ColumnAverage(input: shape)
+    let split = SplitPositions(input: average.outputShape, positions: shape.width)
+    return layers + [
+      average, split,
+      Linear("classifier", input: split.outputShape, outputs: classes, generator: &generator),
+    ]
   }
 }

@@ -34,7 +34,8 @@ public struct Normalisation: Hashable, Sendable {
 
 /// A network with everything needed to use it; one safetensors file.
 ///
-/// The file's metadata says the architecture, input shape, classes and normalisation.
+/// The file's metadata says the architecture, input shape, classes, positions if there are several, and
+/// normalisation.
 public struct Model {
   /// The network.
   public let network: Network
@@ -49,13 +50,15 @@ public struct Model {
 
   /// What the weight file says about itself, as text.
   public var metadata: [String: String] {
-    [
+    var metadata = [
       "architecture": network.architecture.description,
       "input": network.inputShape.description,
       "classes": String(network.classes),
       "mean": String(normalisation.mean),
       "deviation": String(normalisation.deviation),
     ]
+    if network.positions > 1 { metadata["positions"] = String(network.positions) }
+    return metadata
   }
 
   /// Writes the weights, in one step.
@@ -105,13 +108,17 @@ public struct Model {
     let classes = try entry("classes") {
       Int($0).flatMap { (1...(1 << 24)).contains($0) ? $0 : nil }
     }
+    let positions =
+      metadata["positions"] == nil
+      ? 1
+      : try entry("positions") { Int($0).flatMap { (2...65_536).contains($0) ? $0 : nil } }
     let mean = try entry("mean") { Float($0).flatMap { $0.isFinite ? $0 : nil } }
     let deviation = try entry("deviation") {
       Float($0).flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
     }
     let network = try Network(
-      Architecture(try entry("architecture") { $0 }), input: shape, classes: classes, seed: 0,
-      parallel: parallel)
+      Architecture(try entry("architecture") { $0 }), input: shape, classes: classes,
+      positions: positions, seed: 0, parallel: parallel)
     return Model(network: network, normalisation: Normalisation(mean: mean, deviation: deviation))
   }
 }

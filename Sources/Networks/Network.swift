@@ -9,8 +9,10 @@ public final class Network {
   public let architecture: Architecture
   /// The shape of one input sample.
   public let inputShape: LayerShape
-  /// C, the number of logits.
+  /// C, the number of logits of a position.
   public let classes: Int
+  /// T, the distributions that a sample gets: 1, or one for each of its positions.
+  public let positions: Int
   /// Every named array of the network, in the order of the layers.
   public let parameters: [Parameter]
 
@@ -24,16 +26,35 @@ public final class Network {
 
   /// A network with fresh weights; the same seed gives the same bits.
   ///
-  /// - Throws: `Problem(.configuration)` when the input is too small for the architecture.
+  /// - Parameters:
+  ///   - architecture: what to build.
+  ///   - input: the shape of a sample.
+  ///   - classes: C.
+  ///   - positions: how many labels a sample has; with more than one, the network must give as many
+  ///     distributions.
+  ///   - seed: decides the weights.
+  ///   - parallel: the threads to work on.
+  /// - Throws: `Problem(.configuration)` when the input is too small for the architecture, or the
+  ///   network gives another number of distributions.
   public init(
-    _ architecture: Architecture, input: LayerShape, classes: Int, seed: UInt64,
+    _ architecture: Architecture, input: LayerShape, classes: Int, positions: Int = 1, seed: UInt64,
     parallel: Parallel = Parallel(threads: 1)
   ) throws {
+    precondition(positions >= 1, "\(positions) labels of a sample")
     self.architecture = architecture
     inputShape = input
     self.classes = classes
     self.parallel = parallel
-    layers = try architecture.layers(input: input, classes: classes, seed: seed)
+    layers = try architecture.layers(
+      input: input, classes: classes, positions: positions, seed: seed)
+    self.positions = layers.lazy.compactMap { ($0 as? SplitPositions)?.positions }.first ?? 1
+    guard positions == 1 || positions == self.positions else {
+      throw Problem(
+        .configuration,
+        "network '\(architecture)' gives \(self.positions) distributions for a sample of \(input), "
+          + "but a sample has \(positions) labels: choose mlp-WIDTH..., which looks at every position, "
+          + "or cnn-WIDTH-...-columns with as many columns left")
+    }
     guard let last = layers.last as? Linear else {
       preconditionFailure("network \(architecture) must end in a linear layer")
     }
@@ -50,10 +71,10 @@ public final class Network {
   /// The batch to fill before `forward`: [count, height, width, channels].
   public func inputBatch(count: Int) -> Tensor { input.tensor(inputShape, count: count) }
 
-  /// Logits [count, classes] of a batch, with running statistics.
+  /// Logits [count * positions, classes] of a batch, with running statistics.
   public func infer(_ batch: Tensor) -> Tensor { run(batch, mode: .inference) }
 
-  /// Logits [count, classes] of a batch, with batch statistics, ready for `backward`.
+  /// Logits [count * positions, classes] of a batch, with batch statistics, ready for `backward`.
   public func forward(_ batch: Tensor) -> Tensor { run(batch, mode: .training) }
 
   private func run(_ batch: Tensor, mode: Mode) -> Tensor {
@@ -69,15 +90,15 @@ public final class Network {
   public var featureWidth: Int { classifier.inputWidth }
 
   /// Whether features come from a trained layer; a linear classifier's are its input.
-  public var hasTrainedFeatures: Bool { layers.count > 1 }
+  public var hasTrainedFeatures: Bool { layers.dropLast().contains { !$0.parameters.isEmpty } }
 
-  /// The features of the latest batch, [count, featureWidth].
+  /// The features of the latest batch, [count * positions, featureWidth].
   public var features: Tensor {
     guard let latestFeatures else { preconditionFailure("features before forward") }
     return latestFeatures
   }
 
-  /// Room for the gradient of the loss at the logits, [count, classes].
+  /// Room for the gradient of the loss at `count` rows of logits, [count, classes].
   public func logitsGradient(count: Int) -> Tensor {
     logitsGradient.tensor(LayerShape(features: classes), count: count)
   }

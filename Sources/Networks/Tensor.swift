@@ -60,6 +60,16 @@ public final class Tensor {
     memory = FloatMemory(count: capacity * shape.count)
   }
 
+  /// The memory of another tensor, seen as `count` samples of another shape.
+  init(viewing other: Tensor, as shape: LayerShape, count: Int) {
+    self.shape = shape
+    self.count = count
+    memory = other.memory
+  }
+
+  /// Whether both have the same memory.
+  func sharesMemory(with other: Tensor) -> Bool { memory === other.memory }
+
   var capacity: Int { shape.count == 0 ? 0 : memory.count / shape.count }
   var base: UnsafeMutablePointer<Float> { memory.base }
 

@@ -7,7 +7,10 @@ import Views
 /// One step's inputs: views, labels and, when the loss compares with a teacher, its records.
 struct TrainingBatch {
   var views: ViewBatch
+  /// The label of every row that counts.
   var labels: [Int32] = []
+  /// Which rows of the student's logits [samples, positions] count, ascending; `nil` when all do.
+  var rows: [Int32]?
   /// Labels of mixup and CutMix partners; empty when the recipe mixes nothing.
   var partnerLabels: [Int32] = []
   /// What losses read: records, or full rows rebuilt from them.
@@ -17,12 +20,14 @@ struct TrainingBatch {
   fileprivate var samples: [Int] = []
 
   /// How many samples it holds.
-  var count: Int { labels.count }
+  var count: Int { samples.count }
 }
 
 /// Where a training run takes its batches from: a data set, an augmenter and perhaps a cache.
 struct BatchSource {
   let dataSet: any DataSet
+  /// T, the distributions that the student gives for a sample.
+  let positions: Int
   let augmenter: Augmenter
   /// The cache whose views are replayed; `nil` when every epoch draws a new view.
   let cache: CacheReader?
@@ -95,6 +100,7 @@ struct BatchSource {
 
   private func emptyBatch() -> TrainingBatch {
     var batch = TrainingBatch(views: ViewBatch(shape: dataSet.shape))
+    if positions > 1 { batch.rows = [] }
     guard needsTeacher, let cache else { return batch }
     let records = cache.makeBatch(coefficients: fullRows != .none, ranking: ranking)
     if fullRows == .none {
@@ -116,17 +122,49 @@ struct BatchSource {
     try cursor.take(count, samples: &batch.samples, records: &batch.coefficients)
     guard let axes = cache?.axes, let records = batch.coefficients, var rows = batch.teacher.take()
     else { return }
-    axes.rebuild(records, into: &rows, ordered: fullRows == .ordered)
+    if records.count > 0 {
+      axes.rebuild(records, into: &rows, ordered: fullRows == .ordered)
+    } else {
+      rows.resize(to: 0)
+    }
     batch.teacher = rows
   }
 
   private func fillLabels(of batch: inout TrainingBatch) {
     batch.labels.removeAll(keepingCapacity: true)
     batch.partnerLabels.removeAll(keepingCapacity: true)
+    guard positions == 1 else { return fillLabelsOfPositions(of: &batch) }
     for sample in batch.samples { batch.labels.append(dataSet.labels[sample]) }
     guard augmenter.recipe.operations.contains(where: \.mixes) else { return }
     for partner in batch.views.partners.prefix(batch.count) {
       batch.partnerLabels.append(dataSet.labels[Int(partner)])
+    }
+  }
+
+  /// The positions that count are those with records; without records those with labels; and all
+  /// when a sample has one label for all of them.
+  private func fillLabelsOfPositions(of batch: inout TrainingBatch) {
+    batch.rows?.removeAll(keepingCapacity: true)
+    let labels = dataSet.labels
+    let places = (batch.coefficients ?? batch.teacher)?.places
+    func append(_ index: Int, _ position: Int, _ label: Int32) {
+      batch.rows?.append(Int32(index * positions + position))
+      batch.labels.append(label)
+    }
+    for (index, sample) in batch.samples.enumerated() {
+      func label(at position: Int) -> Int32 {
+        dataSet.positions == 1 ? labels[sample] : labels[sample * positions + position]
+      }
+      if let places {
+        for row in places.rows(of: index) {
+          let position = Int(places.positions[row])
+          append(index, position, label(at: position))
+        }
+      } else {
+        for position in 0..<positions where label(at: position) >= 0 {
+          append(index, position, label(at: position))
+        }
+      }
     }
   }
 }

@@ -30,6 +30,24 @@ package final class EpochCursor {
     var records: [TeacherBatch] = []
 
     func key(_ index: Int) -> BlockKey { BlockKey(view: view, block: order.blocks[index]) }
+
+    /// Copies the records of some of the places, from row `row` on.
+    ///
+    /// - Returns: the row behind them.
+    func copy(_ run: Range<Int>, to target: inout TeacherBatch?, from row: Int) -> Int {
+      var row = row
+      records.withUnsafeBufferPointer { blocks in
+        var needed = row
+        for place in order.places[run] {
+          needed += blocks[place.block].rows(ofSample: place.row).count
+        }
+        if let count = target?.count, count < needed { target?.resize(to: needed) }
+        for place in order.places[run] {
+          row = target?.copySample(place.row, of: blocks[place.block], to: row) ?? row
+        }
+      }
+      return row
+    }
   }
 
   /// - Parameters:
@@ -55,27 +73,25 @@ package final class EpochCursor {
   ///
   /// - Parameters:
   ///   - chosen: overwritten with the samples.
-  ///   - records: gets a row for each of them, when there are records.
+  ///   - records: gets the rows of each of them, when there are records: one, or as many as places say.
   /// - Precondition: the epochs have so many samples left.
   package func take(
     _ count: Int, samples chosen: inout [Int], records: inout TeacherBatch?
   ) throws {
     chosen.removeAll(keepingCapacity: true)
-    if blocks != nil { records?.resize(to: count) }
+    var copied = 0
+    if blocks != nil { records?.places?.removeAll() }
     while chosen.count < count {
       if current.map({ taken == $0.order.places.count }) ?? true { try openNextWindow() }
       guard let window = current else { preconditionFailure("the epochs have no sample left") }
       let run = taken..<min(taken + count - chosen.count, window.order.places.count)
+      if blocks != nil { copied = window.copy(run, to: &records, from: copied) }
       for place in window.order.places[run] {
-        if blocks != nil {
-          window.records.withUnsafeBufferPointer {
-            records?.copyRow(place.row, of: $0[place.block], to: chosen.count)
-          }
-        }
         chosen.append(window.order.blocks[place.block] * blockRows + place.row)
       }
       taken = run.upperBound
     }
+    if blocks != nil { records?.resize(to: copied) }
     try decodeAhead()
   }
 

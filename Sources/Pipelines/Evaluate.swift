@@ -8,40 +8,66 @@ import Views
 
 /// What a model says about a whole data set, without augmentation.
 struct Predictions {
-  /// The most confident class of each sample.
+  /// The most confident class of each label, [samples, the data set's positions].
   var classes: [Int32]
-  /// Share of samples whose label it is.
+  /// Share of labels that it is.
   var accuracy: Double
 }
 
 /// Samples of one evaluation pass.
 private let evaluationBatch = 256
 
-/// Names the class of every sample.
+/// Names the class of every sample, or of every position of it.
+///
+/// Where a sample has one label and the model several distributions, the class with the largest mean of their
+/// log-probabilities.
 func predictions(of model: Model, on dataSet: any DataSet) throws -> Predictions {
   let augmenter = try Augmenter(dataSet: dataSet, recipe: .identity, seed: 0)
+  let (network, labels) = (model.network, dataSet.labels)
   var views = ViewBatch(shape: dataSet.shape)
   var result = Predictions(classes: [], accuracy: 0)
   for start in stride(from: 0, to: dataSet.count, by: evaluationBatch) {
     augmenter.render(
       samples: start..<min(start + evaluationBatch, dataSet.count), view: 0, into: &views)
-    model.network.infer(model.inputBatch(of: views)).withValues { logits in
-      for row in 0..<views.count {
-        result.classes.append(largest(logits, row, model.network.classes))
+    network.infer(model.inputBatch(of: views)).withValues { logits in
+      if dataSet.positions == network.positions {
+        for row in 0..<views.count * network.positions {
+          result.classes.append(largest(logits, row, network.classes))
+        }
+      } else {
+        for sample in 0..<views.count {
+          result.classes.append(largestMean(logits, sample, network.positions, network.classes))
+        }
       }
     }
   }
-  let correct = zip(result.classes, dataSet.labels).count { $0 == $1 }
-  result.accuracy = Double(correct) / Double(dataSet.count)
+  let correct = zip(result.classes, labels).count { $0 == $1 }
+  result.accuracy = Double(correct) / Double(labels.count { $0 >= 0 })
   return result
 }
 
 /// How many rows of logits name their label.
-func correctCount(_ logits: Tensor, _ labels: [Int32]) -> Int {
-  logits.withValues { values in
-    let classes = values.count / labels.count
-    return labels.indices.count { largest(values, $0, classes) == labels[$0] }
+func correctCount(_ logits: Span<Float>, _ labels: [Int32]) -> Int {
+  let classes = logits.count / labels.count
+  return labels.indices.count { largest(logits, $0, classes) == labels[$0] }
+}
+
+/// The class with the largest mean log-probability over a sample's positions; the lower one of equals.
+///
+/// A logit and its log-probability differ by the same number for all classes of a position, so the
+/// largest sum of logits is the largest mean of log-probabilities.
+private func largestMean(
+  _ logits: Span<Float>, _ sample: Int, _ positions: Int, _ classes: Int
+) -> Int32 {
+  var (best, highest) = (0, -Double.infinity)
+  for c in 0..<classes {
+    var sum = 0.0
+    for row in sample * positions..<(sample + 1) * positions {
+      sum += Double(logits[row * classes + c])
+    }
+    if sum > highest { (best, highest) = (c, sum) }
   }
+  return Int32(best)
 }
 
 /// The index of the largest logit of a row; the lower one of equals.
@@ -55,11 +81,13 @@ private func largest(_ logits: Span<Float>, _ row: Int, _ classes: Int) -> Int32
 public struct Evaluation: Codable, Sendable {
   /// Samples looked at.
   public var samples: Int
-  /// Share of samples whose label the model names.
+  /// Their positions that have a label; absent when a sample has one label.
+  public var positions: Int?
+  /// Share of labels that the model names: of samples, or of their positions.
   public var accuracy: Double
-  /// Share of samples for which model and teacher name the same class, when a cache was given.
+  /// Share of labels for which model and teacher name the same class, when a cache was given.
   public var agreement: Double?
-  /// Share of samples whose label the teacher names, when a cache was given.
+  /// Share of labels that the teacher names, when a cache was given.
   public var teacherAccuracy: Double?
 }
 
@@ -71,30 +99,45 @@ public struct Evaluation: Codable, Sendable {
 public func evaluate(modelPath: String, data: String, cachePath: String?) throws -> Evaluation {
   let dataSet = try openDataSet(data)
   let model = try Model.load(from: modelPath)
-  guard model.network.inputShape == LayerShape(dataSet.shape),
-    model.network.classes == dataSet.classNames.count
-  else {
-    throw Problem(
-      .corrupt,
-      "model \(modelPath) takes \(model.network.inputShape) inputs and names \(model.network.classes) classes; "
-        + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and \(dataSet.classNames.count) classes"
-    )
-  }
-  let predictions = try predictions(of: model, on: dataSet)
-  var result = Evaluation(samples: dataSet.count, accuracy: predictions.accuracy)
+  try model.demandFit(dataSet, model: modelPath)
+  let (labels, predictions) = (dataSet.labels, try predictions(of: model, on: dataSet))
+  let labelled = labels.count { $0 >= 0 }
+  var result = Evaluation(
+    samples: dataSet.count, positions: dataSet.positions > 1 ? labelled : nil,
+    accuracy: predictions.accuracy)
   if let cachePath {
     let teacher = try teacherClasses(in: cachePath, of: dataSet)
-    result.agreement = share(zip(predictions.classes, teacher).count { $0 == $1 }, of: dataSet)
-    result.teacherAccuracy = share(zip(dataSet.labels, teacher).count { $0 == $1 }, of: dataSet)
+    func share(_ count: Int) -> Double { Double(count) / Double(labelled) }
+    result.agreement = share(zip(predictions.classes, teacher).count { $0 == $1 })
+    result.teacherAccuracy = share(zip(labels, teacher).count { $0 == $1 && $0 >= 0 })
   }
   return result
 }
 
-private func share(_ count: Int, of dataSet: any DataSet) -> Double {
-  Double(count) / Double(dataSet.count)
+extension Model {
+  /// Refuses a data set that the network cannot be measured on.
+  ///
+  /// - Throws: `Problem(.corrupt)` naming `model` and what differs.
+  func demandFit(_ dataSet: any DataSet, model: String) throws {
+    guard network.inputShape == LayerShape(dataSet.shape),
+      network.classes == dataSet.classNames.count
+    else {
+      throw Problem(
+        .corrupt,
+        "model \(model) takes \(network.inputShape) inputs and names \(network.classes) classes; "
+          + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and \(dataSet.classNames.count) classes"
+      )
+    }
+    guard dataSet.positions == 1 || dataSet.positions == network.positions else {
+      throw Problem(
+        .corrupt,
+        "model \(model) gives \(network.positions) distributions for a sample; \(dataSet.name) has "
+          + "\(dataSet.positions) labels for each")
+    }
+  }
 }
 
-/// The teacher's first choice for every sample of view 0.
+/// The teacher's first choice for every label of view 0; -1 where it has no record.
 private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> [Int32] {
   let cache = try CacheReader(path: path)
   let augmenter = try matchingAugmenter(for: cache, dataSet)
@@ -104,11 +147,24 @@ private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> 
       "\(path) holds augmented views, a model is evaluated on plain pictures: give a cache made with the identity recipe"
     )
   }
-  var classes: [Int32] = []
+  guard cache.manifest.encoding.positions?.labels != .sample else {
+    throw Problem(
+      .corrupt,
+      "\(path) has records at several positions of a sample that has one label: there is no one "
+        + "answer of the teacher to compare with; evaluate without the cache")
+  }
+  let positions = dataSet.positions
+  var classes = [Int32](repeating: -1, count: dataSet.count * positions)
   var block = cache.makeBatch()
   for number in 0..<cache.manifest.blocksPerView {
     try cache.decode(view: 0, block: number, into: &block)
-    for row in 0..<block.count { classes.append(block.classIDs[row * block.k]) }
+    let samples = cache.manifest.samples(of: BlockKey(view: 0, block: number))
+    for (index, sample) in samples.enumerated() {
+      for row in block.rows(ofSample: index) {
+        let position = block.places.map { Int($0.positions[row]) } ?? 0
+        classes[sample * positions + position] = block.classIDs[row * block.k]
+      }
+    }
   }
   return classes
 }

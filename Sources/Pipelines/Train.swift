@@ -46,9 +46,10 @@ public struct EpochMetrics: Codable, Sendable {
   public var epoch: Int
   /// The view that was trained on.
   public var view: Int
-  /// Mean total loss over the epoch's samples.
+  /// Mean total loss over the epoch's samples, or over their positions that count.
   public var loss: Double
-  /// Share of training views whose label the student named, while it was training.
+  /// Share of training views, or of their positions that count, whose label the student named, while it
+  /// was training.
   public var trainAccuracy: Double
   /// Accuracy on the test data, when there is any.
   public var testAccuracy: Double?
@@ -97,6 +98,7 @@ private final class TrainingRun {
   let schedule: CosineSchedule
   let optimizer: StochasticGradientDescent
   private var evaluator: LossEvaluator
+  private var countingRows = CountingRows()
   /// What compares features; `nil` when no term of the loss does.
   private let features: FeatureStep?
   /// Everything that learns: the network, and the projector of its features if there is one.
@@ -110,18 +112,20 @@ private final class TrainingRun {
     let loss = try lossConfiguration(plan.loss)
     let dataSet = try openDataSet(plan.data)
     test = try plan.test.map { try openDataSet($0) }
-    source = try openSource(plan, dataSet, loss, options)
+    let network = try Network(
+      Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
+      positions: dataSet.positions, seed: UInt64(plan.seed),
+      parallel: Parallel(threads: options.threads))
+    model = Model(
+      network: network,
+      normalisation: Normalisation(mean: Float(plan.mean), deviation: Float(plan.deviation)))
+    if let test { try model.demandFit(test, model: "'\(plan.model)'") }
+    source = try openSource(plan, dataSet, loss, positions: network.positions, options)
     plan.dataFingerprint = dataSet.fingerprint
     plan.recipeDigest = source.augmenter.recipe.digest
     plan.cacheDigest = source.cache?.cacheDigest
     plan.runtime = BLASCore.version + " " + BLASCore.active
     self.plan = plan
-    let network = try Network(
-      Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
-      seed: UInt64(plan.seed), parallel: Parallel(threads: options.threads))
-    model = Model(
-      network: network,
-      normalisation: Normalisation(mean: Float(plan.mean), deviation: Float(plan.deviation)))
     let steps = source.stepsPerEpoch
     schedule = CosineSchedule(
       peak: plan.learningRate, warmUpSteps: Int((plan.warmUpEpochs * Double(steps)).rounded()),
@@ -130,8 +134,8 @@ private final class TrainingRun {
       momentum: Float(plan.momentum), weightDecay: Float(plan.weightDecay),
       clipNorm: plan.clipNorm.map { Float($0) })
     evaluator = LossEvaluator(
-      configuration: loss, classes: dataSet.classNames.count, maximumBatch: plan.batch,
-      k: source.headClasses)
+      configuration: loss, classes: dataSet.classNames.count,
+      maximumBatch: plan.batch * network.positions, k: source.headClasses)
     features =
       loss.requirements.features
       ? try source.cache.map { try FeatureStep(loss, $0, network, seed: UInt64(plan.seed)) } : nil
@@ -145,44 +149,50 @@ private final class TrainingRun {
     while step < (epochsDone + 1) * source.stepsPerEpoch, let batch = try batches.next() {
       if Interruption.isRequested { throw Interruption.problem(after: "\(epochsDone) epochs") }
       let logits = model.network.forward(model.inputBatch(of: batch.views))
-      let gradient = model.network.logitsGradient(count: batch.count)
+      let gradient = model.network.logitsGradient(count: logits.count)
       let result = try evaluate(batch, logits, into: gradient, step: step)
-      loss += result.loss * Double(batch.count)
-      correct += correctCount(logits, batch.labels)
+      loss += result.loss * Double(batch.labels.count)
+      correct += result.correct
       model.network.backward(gradient, featureGradient: result.featureGradient)
       optimizer.step(parameters, learningRate: schedule.learningRate(at: step))
-      seen += batch.count
+      seen += batch.labels.count
       step += 1
       batches.recycle(batch)
     }
     let elapsed = (clock.now - start).inSeconds
     epochsDone += 1
+    let rows = Double(max(seen, 1))
     return EpochMetrics(
-      epoch: epochsDone, view: source.view(ofEpoch: epochsDone - 1), loss: loss / Double(seen),
-      trainAccuracy: Double(correct) / Double(seen),
+      epoch: epochsDone, view: source.view(ofEpoch: epochsDone - 1), loss: loss / rows,
+      trainAccuracy: Double(correct) / rows,
       testAccuracy: try test.map { try predictions(of: model, on: $0).accuracy },
       seconds: elapsed,
       acceptedErrors: source.acceptedErrors.isEmpty ? nil : source.acceptedErrors)
   }
 
+  /// What a step came to: the mean loss over the rows that count, how many of them the student named, and
+  /// the gradient at the features if a term of the loss reads them.
+  private typealias StepResult = (loss: Double, correct: Int, featureGradient: Tensor?)
+
   /// Computes the loss and its gradients: at the logits, and at the features if a term reads them.
   private func evaluate(
     _ batch: TrainingBatch, _ logits: Tensor, into gradient: Tensor, step: Int
-  ) throws -> (loss: Double, featureGradient: Tensor?) {
+  ) throws -> StepResult {
     let epoch = epochsDone
     do {
-      let loss = try logits.withValues { logits in
-        try gradient.withMutableValues { gradient in
-          try evaluator.evaluate(
-            logits: logits, labels: batch.labels.span, partnerLabels: batch.partnerLabels.span,
-            ownShares: batch.partnerLabels.isEmpty
-              ? Span() : batch.views.ownShares.span.extracting(0..<batch.count),
-            teacher: batch.teacher, epoch: epoch, gradient: &gradient
-          ).total
-        }
+      let found = try countingRows.with(batch.rows, of: logits, gradient: gradient) {
+        logits, gradient -> (loss: Double, correct: Int) in
+        // A batch may have no position that counts; its step has nothing to learn.
+        if batch.labels.isEmpty { return (0, 0) }
+        let report = try evaluator.evaluate(
+          logits: logits, labels: batch.labels.span, partnerLabels: batch.partnerLabels.span,
+          ownShares: batch.partnerLabels.isEmpty
+            ? Span() : batch.views.ownShares.span.extracting(0..<batch.count),
+          teacher: batch.teacher, epoch: epoch, gradient: &gradient)
+        return (report.total, correctCount(logits, batch.labels))
       }
       let compared = try features?.evaluate(batch, step: step)
-      return (loss + (compared?.loss ?? 0), compared?.gradient)
+      return (found.loss + (compared?.loss ?? 0), found.correct, compared?.gradient)
     } catch let error as LossError {
       throw Problem(.corrupt, "epoch \(epochsDone + 1): \(error)")
     }
@@ -240,48 +250,4 @@ func lossConfiguration(_ text: String) throws -> LossConfiguration {
   } catch {
     throw Problem(.configuration, error.description)
   }
-}
-
-/// Opens what the plan trains on and refuses what cannot be right before the first step.
-private func openSource(
-  _ plan: TrainingPlan, _ dataSet: any DataSet, _ loss: LossConfiguration,
-  _ options: TrainingOptions
-) throws -> BatchSource {
-  let needs = loss.requirements
-  guard let path = plan.cache else {
-    guard !needs.teacher && !needs.features else {
-      throw Problem(
-        .usage, "loss '\(plan.loss)' compares with a teacher: name a cache with --cache")
-    }
-    let recipe = try plan.recipe.map { try Recipe(contentsOf: $0) } ?? Recipe.identity
-    return BatchSource(
-      dataSet: dataSet,
-      augmenter: try Augmenter(dataSet: dataSet, recipe: recipe, seed: UInt64(plan.seed)),
-      cache: nil, needsTeacher: false, fullRows: .none, ranking: false, batchSize: plan.batch,
-      seed: UInt64(plan.seed), decodedBytes: 0)
-  }
-  guard plan.recipe == nil else {
-    throw Problem(.usage, "a cache brings its own recipe: leave out the recipe or the cache")
-  }
-  let cache = try CacheReader(path: path)
-  guard cache.isSealed else {
-    throw Problem(
-      .corrupt, "\(path) is not complete; run the same precompute command again to finish it")
-  }
-  let augmenter = try matchingAugmenter(for: cache, dataSet)
-  guard !needs.features || cache.manifest.encoding.featureWidth != nil else {
-    throw Problem(
-      .corrupt,
-      "loss '\(plan.loss)' compares features, and \(path) keeps none: precompute again with "
-        + "--features, into another folder")
-  }
-  let accepted = try demandCoverage(of: loss, by: cache, options)
-  for error in accepted { options.log("accepted error: \(error)") }
-  try options.checkedViews.run(cache, augmenter)
-  return BatchSource(
-    dataSet: dataSet, augmenter: augmenter, cache: cache,
-    needsTeacher: needs.teacher || needs.features,
-    fullRows: BatchSource.FullRows(needs, cache),
-    ranking: needs.ranking && cache.manifest.encoding.ranking != nil, batchSize: plan.batch,
-    seed: UInt64(plan.seed), decodedBytes: options.decodedBytes, acceptedErrors: accepted)
 }

@@ -60,6 +60,11 @@ package enum Operation: Hashable, Sendable {
     default: false
     }
   }
+
+  /// Whether it turns the order of columns around.
+  package var mirrors: Bool {
+    if case .flip = self { true } else { false }
+  }
 }
 
 /// How views are made: operations in order.

@@ -9,12 +9,15 @@ private struct Probe {
   let count: Int
   let weights: [Float]
 
-  init(_ name: String, input: LayerShape, classes: Int, count: Int, seed: UInt64) throws {
+  init(
+    _ name: String, input: LayerShape, classes: Int, positions: Int = 1, count: Int, seed: UInt64
+  ) throws {
     var random = SeededGenerator(seed: seed)
-    network = try Network(Architecture(name), input: input, classes: classes, seed: seed)
+    network = try Network(
+      Architecture(name), input: input, classes: classes, positions: positions, seed: seed)
     self.count = count
     batch = (0..<count * input.count).map { _ in Float(random.normal()) }
-    weights = (0..<count * classes).map { _ in Float(random.normal()) }
+    weights = (0..<count * network.positions * classes).map { _ in Float(random.normal()) }
   }
 
   func loss() -> Double {
@@ -26,7 +29,7 @@ private struct Probe {
   }
 
   func backward() {
-    let gradient = network.logitsGradient(count: count)
+    let gradient = network.logitsGradient(count: count * network.positions)
     gradient.withMutableValues { values in for i in weights.indices { values[i] = weights[i] } }
     network.backward(gradient)
   }
@@ -35,18 +38,24 @@ private struct Probe {
 @Suite struct GradientTests {
   /// Kinks of ReLU and max pooling make single directions fail by chance; most must agree.
   @Test(arguments: [
-    ("mlp", LayerShape(features: 7), 3),
-    ("mlp-9-5", LayerShape(height: 3, width: 4, channels: 2), 4),
-    ("lenet", LayerShape(height: 17, width: 19, channels: 2), 5),
-    ("resnet-8", LayerShape(height: 9, width: 7, channels: 3), 6),
-    ("resnet-14", LayerShape(height: 8, width: 8, channels: 1), 2),
-    ("cnn-5-7-6", LayerShape(height: 9, width: 11, channels: 2), 4),
+    ("mlp", LayerShape(features: 7), 3, 1),
+    ("mlp-9-5", LayerShape(height: 3, width: 4, channels: 2), 4, 1),
+    ("lenet", LayerShape(height: 17, width: 19, channels: 2), 5, 1),
+    ("resnet-8", LayerShape(height: 9, width: 7, channels: 3), 6, 1),
+    ("resnet-14", LayerShape(height: 8, width: 8, channels: 1), 2, 1),
+    ("cnn-5-7-6", LayerShape(height: 9, width: 11, channels: 2), 4, 1),
+    ("mlp", LayerShape(features: 12), 3, 4),
+    ("mlp-9-5", LayerShape(features: 15), 4, 3),
+    ("cnn-5-7-columns", LayerShape(height: 10, width: 13, channels: 2), 4, 4),
+    ("cnn-6-columns", LayerShape(height: 3, width: 2, channels: 1), 3, 1),
   ])
   func `backward agrees with finite differences for every parameter`(
-    name: String, input: LayerShape, classes: Int
+    name: String, input: LayerShape, classes: Int, positions: Int
   ) throws {
     let seed: UInt64 = 11
-    let probe = try Probe(name, input: input, classes: classes, count: 6, seed: seed)
+    let probe = try Probe(
+      name, input: input, classes: classes, positions: positions, count: 6, seed: seed)
+    #expect(probe.network.positions == positions)
     _ = probe.loss()
     probe.backward()
     var random = SeededGenerator(seed: seed + 1)

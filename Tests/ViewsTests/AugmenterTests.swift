@@ -198,6 +198,21 @@ private let everything = """
     #expect(problem.kind == .configuration)
     #expect(problem.message.contains("has 2 features, but the recipe has operations on images"))
   }
+
+  @Test(arguments: ["flip", "mixup", "cutmix"])
+  func `a recipe that would leave labels of positions wrong is refused`(operation: String) throws {
+    let data = try InMemoryDataSet(
+      name: "lines", shape: .image(height: 4, width: 6, channels: 1), classNames: ["a"],
+      positions: 3, labels: [0, -1, 0], elements: .pixels([UInt8](repeating: 0, count: 24)))
+    func augmenter(_ operation: String) throws -> Augmenter {
+      try Augmenter(
+        dataSet: data, recipe: recipe("version: 1\noperations: [\(operation)]"), seed: 1)
+    }
+    _ = try augmenter("{op: pad-crop, pad: 1}")
+    let problem = try #require(throws: Problem.self) { try augmenter("{op: \(operation)}") }
+    #expect(problem.kind == .configuration)
+    #expect(problem.message.contains("flip, mixup and cutmix would leave them wrong"))
+  }
 }
 
 /// One view of a batch, to compare.

@@ -177,6 +177,9 @@ def test_features_pass_through():
         (np.zeros((2, 3, 3), np.uint8), [0, 1], "a", "outside its 1 classes"),
         (np.full((2, 3), np.nan, np.float32), [0, 0], "a", "not finite"),
         (np.zeros((1, 1, 5000), np.uint8), [0], "a", "above 4096"),
+        (np.zeros((1, 2, 3), np.float32), [[-1, -100]], "a", "every position is masked"),
+        (np.zeros((1, 2, 3), np.float32), [[0, 1]], "a", "outside its 1 classes"),
+        (np.zeros((1, 2, 3), np.float32), [0], "a", "features for 2 positions and labels for 1"),
     ],
 )
 def test_what_is_no_data_set_is_refused(elements, labels, names, reason):
@@ -270,3 +273,23 @@ def test_a_cache_of_fewer_classes_is_refused_for_the_data_with_all(tmp_path):
     with logitcache.open(SmallCache(document).write(tmp_path)) as cache:
         with pytest.raises(LogitCacheError, match="was derived for 2 of the 3 classes"):
             matching_renderer(cache, data)
+
+
+def test_labels_of_every_position_are_in_the_fingerprint():
+    features = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    data = DataSet("tokens", features, np.array([[0, -1, 1], [-100, 1, -7]]), "ab")
+    assert data.positions == 3 and data.elements.shape == (2, 6)
+    assert data.labels.tolist() == [[0, -1, 1], [-1, 1, -1]]
+    # The same data in Tests/DataSetsTests/PositionTests.swift.
+    assert data.fingerprint == "6264da2cc239f961e69e5eb0048dfd50cdb8bc887230a6a6bb0b3ec14b5235e8"
+    assert data.slice(1, 2).labels.tolist() == [[-1, 1, -1]]
+    single = DataSet("one", features.reshape(2, 6), [[0], [1]], "ab")
+    assert single.positions == 1
+    assert single.fingerprint == DataSet("one", features.reshape(2, 6), [0, 1], "ab").fingerprint
+
+
+def test_views_that_would_leave_labels_of_positions_wrong_are_refused():
+    data = DataSet("lines", np.zeros((2, 4, 6), np.uint8), [[0, -1, 0], [0, 0, 0]], "a")
+    Renderer(data, Recipe({"version": 1, "operations": [{"op": "pad-crop", "pad": 1}]}), 1)
+    with pytest.raises(LogitCacheError, match="3 positions; flip, mixup and cutmix"):
+        Renderer(data, Recipe({"version": 1, "operations": [{"op": "flip"}]}), 1)

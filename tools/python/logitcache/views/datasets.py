@@ -31,13 +31,28 @@ _FASHION_CLASSES = (
 class DataSet:
     """Samples and labels.
 
-    `elements` are images uint8 [n, h, w, c] or features float32 [n, width]; `labels` int32 [n].
+    `elements` are images uint8 [n, h, w, c] or features float32 [n, width]; `labels` int32 [n], or
+    [n, positions] where a sample has several: -1 then says that a position has none.
     `origin` says what drew the images, where the fingerprint contains that; None elsewhere.
     """
 
     def __init__(self, name: str, elements, labels, class_names, origin: str | None = None):
-        """Takes arrays; images may lack the axis of channels."""
+        """Takes arrays; images may lack the axis of channels.
+
+        Features may have an axis of positions, [n, positions, d], as labels then do; any negative
+        label masks its position.
+        """
         elements, labels = np.asarray(elements), np.asarray(labels)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        self.positions = labels.shape[1] if labels.ndim == 2 else 1
+        if elements.dtype == np.float32 and elements.ndim == 3:
+            demand(
+                elements.shape[1] == self.positions,
+                f"{name} has features for {elements.shape[1]} positions and labels for "
+                f"{self.positions}",
+            )
+            elements = elements.reshape(len(elements), -1)
         if elements.dtype == np.uint8 and elements.ndim == 3:
             elements = elements[..., None]
         self.name = name
@@ -64,11 +79,18 @@ class DataSet:
             f"{name} has features that are not finite numbers",
         )
         demand(
-            labels.shape == (len(elements),) and np.issubdtype(labels.dtype, np.integer),
+            labels.ndim in (1, 2)
+            and len(labels) == len(elements)
+            and labels.size > 0
+            and np.issubdtype(labels.dtype, np.integer),
             f"{name} has {len(elements)} samples and labels {labels.dtype} {list(labels.shape)}",
         )
+        if self.positions > 1:
+            labels = np.maximum(labels.astype(np.int64), -1)
+            demand((labels >= 0).any(), f"{name} has no label: every position is masked")
+        least = -1 if self.positions > 1 else 0
         demand(
-            labels.min() >= 0 and labels.max() < len(self.class_names),
+            labels.min() >= least and labels.max() < len(self.class_names),
             f"{name} has labels outside its {len(self.class_names)} classes",
         )
         self.labels = labels.astype(np.int32)
@@ -94,6 +116,8 @@ class DataSet:
     def fingerprint(self) -> str:
         """SHA-256 of the content, as docs/VIEWS.md defines it."""
         builder = hashlib.sha256(b"logitcache data set 1\n")
+        if self.positions > 1:
+            builder.update(b"positions\n" + struct.pack("<Q", self.positions))
         builder.update(b"image\n" if self.is_images else b"features\n")
         shape = self.elements.shape[1:]
         builder.update(struct.pack(f"<{len(shape)}Q", *shape))

@@ -37,6 +37,12 @@ class Renderer:
             data_set.is_images or not recipe.operations,
             f"{data_set.name} holds features; operations need images",
         )
+        demand(
+            data_set.positions == 1
+            or not {"flip", *MIXING} & {step.name for step in recipe.operations},
+            f"{data_set.name} has a label for each of {data_set.positions} positions; flip, mixup "
+            "and cutmix would leave them wrong",
+        )
         self.data_set = data_set
         self.recipe = recipe
         self.seed = seed
