@@ -11,6 +11,7 @@ extension TeacherBatch {
       classes: encoding.classes, k: encoding.k,
       tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
       featureNorms: encoding.featureWidth != nil, axes: axes, ranking: ranking)
+    if encoding.positions != nil { places = RowPlaces() }
   }
 }
 

@@ -1,5 +1,6 @@
 import Basics
 import LogitCache
+import Losses
 import Reports
 
 /// One choice of the plan and the manifest of its cache.

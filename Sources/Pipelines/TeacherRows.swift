@@ -1,4 +1,5 @@
 import Basics
+import DataSets
 import LogitCache
 import Losses
 import Teachers

@@ -1,7 +1,7 @@
 import BLAS
 public import Basics
 public import DataSets
-public import Losses
+import Losses
 public import Networks
 public import Views
 

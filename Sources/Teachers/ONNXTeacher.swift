@@ -1,7 +1,7 @@
 import BLAS
 public import Basics
 public import DataSets
-public import Losses
+import Losses
 import ONNXRuntime
 import Views
 
