@@ -99,7 +99,7 @@ private func checkEqual(_ a: TeacherBatch, _ b: TeacherBatch) {
     && a.largestLogits == b.largestLogits && a.labels == b.labels && a.labelGaps == b.labelGaps
     && a.labelRanks == b.labelRanks && a.logTailRatios == b.logTailRatios
     && a.meanTailGaps == b.meanTailGaps && a.featureNorms == b.featureNorms
-    && a.ranking == b.ranking
+    && a.ranking == b.ranking && a.places == b.places
   precondition(same, "records differ that should be equal")
 }
 

@@ -14,6 +14,8 @@ struct Shape {
   var habit: Habit?
   var tail: SubspaceTail?
   var ranking: Ranking?
+  /// `rows` are samples then.
+  var positions: Positions?
 
   /// What decides which classes come together; without one nothing is learned.
   enum Habit: String {
@@ -39,6 +41,11 @@ struct Shape {
       classes: 30, k: 3, rows: 9, tail: SubspaceTail(stepSixteenths: 8, maximumAxes: 6)),
     Shape(classes: 20, k: 3, rows: 7, ranking: .full),
     Shape(classes: 40, k: 6, rows: 21, habit: .firstClass, ranking: .full),
+    Shape(classes: 9, k: 3, rows: 7, positions: Positions(maximum: 5, labels: .sample)),
+    Shape(classes: 9, k: 3, rows: 7, positions: Positions(maximum: 5, labels: .position)),
+    Shape(
+      classes: 40, k: 6, rows: 21, habit: .label,
+      positions: Positions(maximum: 3, labels: .sample)),
   ]
 
   /// Whether a calibration is learned.
@@ -46,9 +53,30 @@ struct Shape {
 
   var key: BlockKey { BlockKey(view: 0, block: 0) }
 
-  var labels: [UInt32] {
+  /// Some samples have records at all positions, some at none.
+  var places: RowPlaces? {
+    guard let positions else { return nil }
+    var random = SplitMix64(seed: UInt64(classes + 1))
+    var places = RowPlaces()
+    for sample in 0..<rows {
+      let bits = sample % 5 == 0 ? .max : sample % 5 == 1 ? 0 : random.next()
+      places.append(sampleAt: (0..<Int32(positions.maximum)).filter { bits >> $0 & 1 == 1 })
+    }
+    return places
+  }
+
+  var labels: BlockLabels {
     var random = SplitMix64(seed: UInt64(classes))
-    return (0..<rows).map { _ in UInt32(random.next() % UInt64(classes)) }
+    let ownPlaces = positions?.labels == .position ? places : nil
+    return BlockLabels(
+      (0..<(ownPlaces?.rows ?? rows)).map { _ in UInt32(random.next() % UInt64(classes)) },
+      places: ownPlaces)
+  }
+
+  /// The label of each record.
+  private var recordLabels: [UInt32] {
+    guard positions?.labels == .sample, let places else { return labels.values }
+    return places.forEachRow(labels.values)
   }
 
   /// One block a view; so many views that what is learned pays.
@@ -58,13 +86,13 @@ struct Shape {
   var manifest: Manifest {
     Manifest(
       dataSet: DataSetIdentity(
-        name: "fuzz", fingerprint: Digest(of: "fuzz"), labels: labels.map { Int32($0) },
+        name: "fuzz", fingerprint: Digest(of: "fuzz"), labels: [Int32](repeating: 0, count: rows),
         classNames: (0..<classes).map { "\($0)" }),
       recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
       views: learns ? 1 << 16 : 1, teacher: .object([:]),
       encoding: Encoding(
         classes: classes, k: k, temperatures: temperatures, featureWidth: featureWidth,
-        subspaceTail: tail, ranking: ranking, blockRows: rows))
+        subspaceTail: tail, ranking: ranking, positions: positions, blockRows: rows))
   }
 
   /// What the teacher says of a view, and a cache keeps of it.
@@ -72,11 +100,13 @@ struct Shape {
     view: Int, _ calibration: Calibration? = nil, forCalibration: Bool = false
   ) throws -> MeasuredBlock {
     var random = SplitMix64(seed: UInt64(classes * 31 + k + view << 32))
+    let labels = recordLabels
     let logits = labels.enumerated().flatMap { row($0, label: $1, &random) }
     let features = (0..<rows * (featureWidth ?? 0)).map { _ in random.number(below: 1024) }
     return try BlockEncoder(manifest: manifest, calibration: calibration).measure(
-      logits: logits.span, labels: labels.map { Int32($0) }, view: view, block: 0, firstSample: 0,
-      viewDigest: Digest(of: "fuzz"), features: features.span, forCalibration: forCalibration,
+      logits: logits.span, labels: labels.map { Int32($0) }, places: places, view: view, block: 0,
+      firstSample: 0, viewDigest: Digest(of: "fuzz"), features: features.span,
+      forCalibration: forCalibration,
       keptRows: forCalibration && tail != nil ? rows : 0)
   }
 
@@ -214,9 +244,12 @@ final class Subject {
         ofCanonical: sound.canonicalBytes.prefix(Subject.headerSize) + input)
     case .planes: question.value = try value(ofCanonical: canonicalBytes(ofPlanes: input))
     case .labels:
-      let read = try unlessCorrupt { try wrapper.unpackLabels(input, count: shape.rows) }
+      let read = try unlessCorrupt { try wrapper.unpackLabels(input, samples: shape.rows) }
       guard let read else { return nil }
-      precondition(wrapper.packLabels(read) == input, "labels are not stored in one way")
+      // Lists of places have forms to choose from; `verify` wants the smallest.
+      precondition(
+        read.places != nil || wrapper.packLabels(read) == input,
+        "labels are not stored in one way")
       question.labels = read
     case .calibration:
       let read = try unlessCorrupt { try Calibration(input, manifest.encoding) }
@@ -266,6 +299,6 @@ final class Subject {
 /// A stored value, and what it is decoded with.
 struct Question {
   var value: [UInt8]
-  var labels: [UInt32]
+  var labels: BlockLabels
   var calibration: Calibration
 }

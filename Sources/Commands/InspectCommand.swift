@@ -14,7 +14,7 @@ struct InspectCommand: ParsableCommand {
   @Argument(help: "The cache.")
   var cache: String
 
-  @Option(help: "Print one record: the sample.")
+  @Option(help: "Print one record, or with positions those of one view: the sample.")
   var sample: Int?
 
   @Option(help: "Print one record: the view, default 0.")

@@ -10,12 +10,13 @@ struct BlockCheck {
   /// - Throws: `Problem(.corrupt)` naming the block.
   @discardableResult
   func check(
-    _ value: RawSpan, as key: BlockKey, labels: [UInt32], _ info: BlockInfo
+    _ value: RawSpan, as key: BlockKey, labels: BlockLabels, _ info: BlockInfo
   ) throws -> BlockHeader {
     let header = try decoder.decode(value, as: key, labels: labels)
     func demand(_ fine: Bool, _ fault: String) throws {
       if !fine { throw Problem(.corrupt, "\(key) is damaged: \(fault)") }
     }
+    try demand(header.rows == info.rows, "its index entry has another number of records")
     try demand(value.byteCount == info.storedBytes, "its index entry has another stored length")
     try demand(
       decoder.canonicalBytes.count == info.canonicalBytes,

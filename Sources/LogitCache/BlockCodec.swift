@@ -1,4 +1,5 @@
 import Basics
+import Losses
 
 /// Codec 1: turns integer columns into a block's canonical bytes and back.
 ///
@@ -30,7 +31,9 @@ struct BlockCodec {
       (0..<count).map { PlanePlace(plane: plane, group: UInt8($0)) }
     }
     places =
-      groups(PlaneID.ids, idGroups.count) + groups(PlaneID.gaps, gapGroups.count)
+      (encoding.positions?.labels == .sample
+        ? [PlaneID.positionCounts, PlaneID.positionGaps].map { PlanePlace(plane: $0) } : [])
+      + groups(PlaneID.ids, idGroups.count) + groups(PlaneID.gaps, gapGroups.count)
       + [PlaneID.largest, PlaneID.labelRanks, PlaneID.labelGaps].map { PlanePlace(plane: $0) }
       + (encoding.featureWidth == nil ? [] : [PlanePlace(plane: PlaneID.featureNorms)])
       + groups(PlaneID.ranking, rankGroups.count)
@@ -46,6 +49,10 @@ struct BlockCodec {
     _ columns: RecordColumns, _ header: BlockHeader
   ) -> (bytes: [UInt8], pieces: [(plane: UInt8, length: Int)]) {
     var writer = PlaneWriter()
+    if encoding.positions?.labels == .sample, let places = columns.places {
+      writer.append(PlaneID.positionCounts, PlaceLists.counts(places))
+      writer.append(PlaneID.positionGaps, PlaceLists.gaps(places))
+    }
     let rows = columns.rows
     let ranked = encoding.k + encoding.rankedDigits
     let order = ranked == encoding.k ? columns.ids : columns.ids + columns.ranking.dropLast(rows)
@@ -118,32 +125,70 @@ struct BlockCodec {
   /// Reads canonical bytes into columns, checking everything a reader relies on.
   ///
   /// - Parameters:
-  ///   - labels: the labels of the block's samples, below C.
+  ///   - labels: the labels of the block, below C.
   ///   - skippingTail: leave a ranking or a subspace tail unread, for readers of the head alone; the columns'
   ///     own is then arbitrary.
   /// - Throws: `Problem(.corrupt)` whose message continues "the block is damaged: ".
   mutating func decode(
-    _ bytes: RawSpan, as key: BlockKey, labels: [UInt32], into columns: inout RecordColumns,
+    _ bytes: RawSpan, as key: BlockKey, labels: BlockLabels, into columns: inout RecordColumns,
     skippingTail: Bool = false
   ) throws -> BlockHeader {
     var reader = ByteReader(bytes)
     let header = try BlockHeader.read(
       from: &reader, expecting: key, manifest, planes: places.count)
-    precondition(labels.count == header.rows, "\(labels.count) labels for \(header.rows) rows")
+    try demand(labels, for: header)
     let entries = try PlaneEntry.readDirectory(from: &reader, expecting: places)
     let total = entries.reduce(reader.offset) { $0 + $1.length }
     guard total == bytes.byteCount else {
       throw Problem(.corrupt, "its planes take \(total) bytes, it has \(bytes.byteCount)")
     }
     columns.resize(to: header.rows)
-    columns.labels = labels
     let start = reader.offset
     try bytes.withUnsafeBytes { all in
       var planes = PlaneCursor(
         entries, UnsafeRawBufferPointer(rebasing: all[start...]))
+      try place(labels, &planes, samples: manifest.samples(of: key).count, into: &columns)
       try decodePlanes(&planes, into: &columns, skippingTail)
     }
     return header
+  }
+
+  /// Where positions have labels, these say how many records there are.
+  private func demand(_ labels: BlockLabels, for header: BlockHeader) throws {
+    guard encoding.positions == nil else {
+      guard labels.places == nil || labels.values.count == header.rows else {
+        throw Problem(
+          .corrupt, "its header says rows \(header.rows), its labels \(labels.values.count)")
+      }
+      return
+    }
+    precondition(
+      labels.values.count == header.rows, "\(labels.values.count) labels for \(header.rows) rows")
+  }
+
+  /// Gives every row its label and, with positions, its place.
+  private mutating func place(
+    _ labels: BlockLabels, _ planes: inout PlaneCursor, samples: Int,
+    into columns: inout RecordColumns
+  ) throws {
+    guard let positions = encoding.positions, positions.labels == .sample else {
+      (columns.labels, columns.places) = (labels.values, labels.places)
+      return
+    }
+    var counts = [UInt32](repeating: 0, count: samples)
+    try counts.withUnsafeMutableBufferPointer { try planes.decodeNext(into: $0) }
+    let total = try PlaceLists.total(of: counts, positions)
+    guard total == columns.rows else {
+      throw Problem(.corrupt, "its samples have \(total) records, its header \(columns.rows)")
+    }
+    scratch.setCount(total, filler: 0)
+    let places = try scratch.withUnsafeMutableBufferPointer { gaps in
+      try planes.decodeNext(into: gaps)
+      return try PlaceLists.places(
+        counts: counts, gaps: UnsafeBufferPointer(gaps), positions)
+    }
+    columns.labels = places.forEachRow(labels.values)
+    columns.places = places
   }
 
   private mutating func decodePlanes(

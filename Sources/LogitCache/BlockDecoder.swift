@@ -24,7 +24,7 @@ final class BlockDecoder: @unchecked Sendable {
   /// - Throws: `Problem(.corrupt)` naming the block.
   @discardableResult
   func decode(
-    _ value: RawSpan, as key: BlockKey, labels: [UInt32], skippingTail: Bool = false
+    _ value: RawSpan, as key: BlockKey, labels: BlockLabels, skippingTail: Bool = false
   ) throws -> BlockHeader {
     do {
       try StoredBlock.unwrap(value, encoding, with: decompressor, into: &canonicalBytes)
@@ -39,7 +39,7 @@ final class BlockDecoder: @unchecked Sendable {
   /// Decodes a stored value into a batch of this cache's shape, a ranking or coefficients only if it has
   /// them.
   func decode(
-    _ value: RawSpan, as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
+    _ value: RawSpan, as key: BlockKey, labels: BlockLabels, into batch: inout TeacherBatch
   ) throws {
     try decode(value, as: key, labels: labels, skippingTail: batch.axes == nil && !batch.hasRanking)
     columns.write(to: &batch, encoding)

@@ -1,5 +1,6 @@
 public import Basics
 import Compression
+public import Losses
 
 /// A block ready to be stored.
 public struct EncodedBlock: Sendable {
@@ -7,6 +8,8 @@ public struct EncodedBlock: Sendable {
   public let key: BlockKey
   /// How many records it holds.
   public let rows: Int
+  /// How many samples these belong to.
+  let samples: Int
   /// The bytes that define the block's content, before compression.
   public let canonicalBytes: [UInt8]
   /// SHA-256 of the canonical bytes.
@@ -40,7 +43,7 @@ public struct MeasuredBlock: Sendable {
 
 /// How large one plane of a block, or of a cache, is.
 public struct PlaneSize: Equatable, Sendable {
-  /// What it holds: "header", "ids", "gaps", "largest", "labelRanks", "labelGaps", "featureNorms",
+  /// What it holds: "header", "positionCounts", "positionGaps", "ids", "gaps", "largest", "labelRanks", "labelGaps", "featureNorms",
   /// "ranking", "coefficients" and "offsets" of a subspace tail, "tail0" (at the first planned temperature),
   /// "tail1", ...
   public var name: String { PlaneID.name(id) }
@@ -87,6 +90,8 @@ public final class BlockEncoder {
   /// - Parameters:
   ///   - logits: the teacher's rows, row-major [rows, C], natural-log units.
   ///   - labels: the true label of every row [rows], 0..<C.
+  ///   - places: the sample of the block and the position that each row is of, when the encoding has
+  ///     positions; where these have labels, exactly those that do.
   ///   - view: the view all rows belong to.
   ///   - block: the block of that view; it decides which samples the rows are.
   ///   - firstSample: the sample of row 0, as a check: `block * blockRows`.
@@ -96,12 +101,13 @@ public final class BlockEncoder {
   ///   beyond 2^18 in magnitude (a feature: 2^15), or when a label is out of range.
   /// - Precondition: counts fit the block's place in the data set.
   public func encode(
-    logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
-    viewDigest: Digest, features: Span<Float> = Span()
+    logits: Span<Float>, labels: [Int32], places: RowPlaces? = nil, view: Int, block: Int,
+    firstSample: Int, viewDigest: Digest, features: Span<Float> = Span()
   ) throws -> EncodedBlock {
     try pack(
       measure(
-        logits: logits, labels: labels, view: view, block: block, firstSample: firstSample,
+        logits: logits, labels: labels, places: places, view: view, block: block,
+        firstSample: firstSample,
         viewDigest: viewDigest, features: features))
   }
 
@@ -112,9 +118,9 @@ public final class BlockEncoder {
   ///     such a block cannot be packed; without one it can, by an encoder with the calibration.
   ///   - keptRows: how many full rows to keep with it, spread over the block (`Calibration.keptRows`).
   public func measure(
-    logits: Span<Float>, labels: [Int32], view: Int, block: Int, firstSample: Int,
-    viewDigest: Digest, features: Span<Float> = Span(), forCalibration: Bool = false,
-    keptRows: Int = 0
+    logits: Span<Float>, labels: [Int32], places: RowPlaces? = nil, view: Int, block: Int,
+    firstSample: Int, viewDigest: Digest, features: Span<Float> = Span(),
+    forCalibration: Bool = false, keptRows: Int = 0
   ) throws -> MeasuredBlock {
     let depth = forCalibration ? Calibration.depth(manifest.encoding) : manifest.encoding.k
     let selected = manifest.encoding.ranking == nil ? depth : manifest.encoding.classes
@@ -125,18 +131,26 @@ public final class BlockEncoder {
     let classes = manifest.encoding.classes
     precondition(manifest.contains(key), "\(key) is not part of the cache")
     precondition(
-      samples.lowerBound == firstSample && samples.count == labels.count,
+      samples.lowerBound == firstSample && (places != nil || samples.count == labels.count),
       "\(key) has samples \(samples), got \(labels.count) labels from sample \(firstSample)")
+    precondition(
+      (places == nil) == (manifest.encoding.positions == nil),
+      "\(key) has \(places == nil ? "no places" : "places"), the manifest says otherwise")
+    if let positions = manifest.encoding.positions {
+      places?.demand(samples: samples.count, rows: labels.count, positions)
+    }
     precondition(
       logits.count == labels.count * classes,
       "\(logits.count) logits for \(labels.count) rows of \(classes) classes")
     columns.resize(to: labels.count)
+    columns.places = places
     var certificate = Certificate(temperatures: manifest.encoding.temperatures)
     try logits.withUnsafeBufferPointer { logits in
       for row in 0..<labels.count {
         let values = UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes])
         try BlockEncoder.check(
-          values, label: labels[row], sample: firstSample + row, view: view)
+          values, label: labels[row],
+          RecordPlace(row: row, firstSample: firstSample, view: view, places))
         encode(values, label: Int(labels[row]), row: row, into: &certificate)
         if forCalibration { firstClasses += selection.ids.prefix(depth) }
       }
@@ -198,20 +212,20 @@ public final class BlockEncoder {
 
   /// Refuses a row that cannot be recorded, by the place where it comes from.
   package static func check(
-    _ row: UnsafeBufferPointer<Float>, label: Int32, sample: Int, view: Int
+    _ row: UnsafeBufferPointer<Float>, label: Int32, _ place: @autoclosure () -> RecordPlace
   ) throws {
     if let id = firstUnusable(in: row, beyond: Limits.magnitude) {
       let value = row[id]
       let what = value.isNaN ? "NaN" : value.isInfinite ? "infinity" : "\(value)"
       throw Problem(
         .corrupt,
-        "teacher gave \(what) for sample \(sample), view \(view), class \(id): logits must be "
-          + "finite and within ±\(Int(Limits.magnitude)); check the teacher on this sample")
+        "teacher gave \(what) for \(place()), class \(id): logits must be finite "
+          + "and within ±\(Int(Limits.magnitude)); check the teacher on this sample")
     }
     guard (0..<row.count).contains(Int(label)) else {
       throw Problem(
         .corrupt,
-        "sample \(sample) has label \(label), the teacher has \(row.count) classes")
+        "sample \(place().sample) has label \(label), the teacher has \(row.count) classes")
     }
   }
 
@@ -271,7 +285,8 @@ public final class BlockEncoder {
     let (bytes, pieces) = codec.encode(block.columns, header)
     let frame = try compressor.compress(bytes, pieces: pieces.map(\.length))
     return EncodedBlock(
-      key: header.key, rows: header.rows, canonicalBytes: bytes, digest: Digest(of: bytes),
+      key: header.key, rows: header.rows, samples: manifest.samples(of: header.key).count,
+      canonicalBytes: bytes, digest: Digest(of: bytes),
       viewDigest: header.viewDigest,
       storedValue: StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count),
       planes: planeSizes(pieces, frame.pieceSizes), certificate: block.certificate,

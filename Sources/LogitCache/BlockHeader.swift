@@ -14,6 +14,9 @@ struct BlockHeader: Equatable {
   /// At most 17 groups of a ranking, as 2^16 classes have.
   static let largestRankingDirectory = entrySize * 17
 
+  /// How many records samples have, and their positions.
+  static let positionsDirectory = entrySize * 2
+
   var key: BlockKey
   var firstSample: Int
   var rows: Int
@@ -41,27 +44,35 @@ struct BlockHeader: Equatable {
   ) throws -> BlockHeader {
     let encoding = manifest.encoding
     let samples = manifest.samples(of: key)
-    let expected: [(String, UInt64, UInt64?)] = [
-      ("magic", UInt64(magic), reader.next(UInt32.self).map { UInt64($0) }),
-      ("version", UInt64(Manifest.currentVersion), reader.next(UInt16.self).map { UInt64($0) }),
-      ("codec", UInt64(encoding.codec), reader.next(UInt16.self).map { UInt64($0) }),
-      ("view", UInt64(key.view), reader.next(UInt32.self).map { UInt64($0) }),
-      ("block", UInt64(key.block), reader.next(UInt32.self).map { UInt64($0) }),
-      ("first sample", UInt64(samples.lowerBound), reader.next(UInt64.self)),
-      ("rows", UInt64(samples.count), reader.next(UInt32.self).map { UInt64($0) }),
-      ("classes", UInt64(encoding.classes), reader.next(UInt32.self).map { UInt64($0) }),
-      ("k", UInt64(encoding.k), reader.next(UInt32.self).map { UInt64($0) }),
-      ("planes", UInt64(planes), reader.next(UInt16.self).map { UInt64($0) }),
-      ("reserved", 0, reader.next(UInt16.self).map { UInt64($0) }),
-    ]
-    for (name, wanted, found) in expected where found != wanted {
-      let text = found.map(String.init) ?? "missing"
-      throw Problem(.corrupt, "its header says \(name) \(text), the manifest \(wanted)")
+    let allowed = manifest.rows(of: key)
+    func demand(_ name: String, _ wanted: Int, _ found: (some FixedWidthInteger)?) throws {
+      if let found, found == wanted { return }
+      throw mismatch(name, found.map { "\($0)" }, "\(wanted)")
     }
+    try demand("magic", Int(magic), reader.next(UInt32.self))
+    try demand("version", Manifest.currentVersion, reader.next(UInt16.self))
+    try demand("codec", encoding.codec, reader.next(UInt16.self))
+    try demand("view", key.view, reader.next(UInt32.self))
+    try demand("block", key.block, reader.next(UInt32.self))
+    try demand("first sample", samples.lowerBound, reader.next(UInt64.self))
+    let rows = reader.next(UInt32.self).map { Int($0) }
+    guard let rows, allowed.contains(rows) else {
+      let wanted = allowed.count == 1 ? "" : "\(allowed.lowerBound) to "
+      throw mismatch("rows", rows.map { "\($0)" }, wanted + "\(allowed.upperBound)")
+    }
+    try demand("classes", encoding.classes, reader.next(UInt32.self))
+    try demand("k", encoding.k, reader.next(UInt32.self))
+    try demand("planes", planes, reader.next(UInt16.self))
+    try demand("reserved", 0, reader.next(UInt16.self))
     guard let bytes = reader.next(count: 32), let digest = Digest(bytes: bytes) else {
       throw Problem(.corrupt, "its header is cut off")
     }
     return BlockHeader(
-      key: key, firstSample: samples.lowerBound, rows: samples.count, viewDigest: digest)
+      key: key, firstSample: samples.lowerBound, rows: rows, viewDigest: digest)
+  }
+
+  private static func mismatch(_ name: String, _ found: String?, _ wanted: String) -> Problem {
+    Problem(
+      .corrupt, "its header says \(name) \(found ?? "missing"), the manifest \(wanted)")
   }
 }

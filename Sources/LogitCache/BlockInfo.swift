@@ -45,19 +45,21 @@ public struct BlockInfo: Equatable, Sendable {
     return Sealed.wrap(writer.bytes)
   }
 
-  /// Reads a stored entry of a block that has `rows` records.
-  init(_ value: RawSpan, _ encoding: Encoding, rows: Int) throws {
+  /// Reads a stored entry of a block.
+  ///
+  /// - Parameter rows: how many records it can have.
+  init(_ value: RawSpan, _ encoding: Encoding, rows: ClosedRange<Int>) throws {
     var reader = ByteReader(try Sealed.unwrap(value))
-    guard let stored = reader.next(UInt32.self), stored == UInt32(rows),
+    guard let stored = reader.next(UInt32.self), rows.contains(Int(stored)),
       let canonicalBytes = reader.next(UInt32.self), let storedBytes = reader.next(UInt32.self),
       let digest = reader.next(count: 32).flatMap({ Digest(bytes: $0) }),
       let viewDigest = reader.next(count: 32).flatMap({ Digest(bytes: $0) }),
       let planes = BlockInfo.readPlanes(from: &reader),
       let certificate = Certificate.read(
-        from: &reader, temperatures: encoding.temperatures, records: rows),
+        from: &reader, temperatures: encoding.temperatures, records: Int(stored)),
       reader.remaining == 0
     else { throw Problem(.corrupt, "its index entry is malformed") }
-    self.rows = rows
+    self.rows = Int(stored)
     self.canonicalBytes = Int(canonicalBytes)
     self.storedBytes = Int(storedBytes)
     self.digest = digest

@@ -35,22 +35,22 @@ package final class BlockProbe {
     return StoredBlock.wrap(frame.bytes, canonicalLength: bytes.count)
   }
 
-  /// The labels of a block's samples as table `meta` has them after the checksum.
-  package func packLabels(_ labels: [UInt32]) -> [UInt8] { LabelTable.pack(labels, encoding) }
+  /// The labels of a block as table `meta` has them after the checksum.
+  package func packLabels(_ labels: BlockLabels) -> [UInt8] { LabelTable.pack(labels, encoding) }
 
   /// Reads what `packLabels` wrote.
   ///
-  /// - Throws: `Problem(.corrupt)` unless the bytes are `count` labels.
-  package func unpackLabels(_ bytes: [UInt8], count: Int) throws -> [UInt32] {
-    try LabelTable.unpack(bytes, count: count, encoding)
+  /// - Throws: `Problem(.corrupt)` unless the bytes are labels of `samples` samples.
+  package func unpackLabels(_ bytes: [UInt8], samples: Int) throws -> BlockLabels {
+    try LabelTable.unpack(bytes, samples: samples, encoding)
   }
 
   /// Decodes a stored value as a reader does, and writes it again as `verify` does.
   ///
-  /// - Parameter labels: the labels of the block's samples, below C.
+  /// - Parameter labels: the labels of the block, below C.
   /// - Throws: `Problem(.corrupt)` naming the block.
   package func decode(
-    _ value: [UInt8], as key: BlockKey, labels: [UInt32], into batch: inout TeacherBatch
+    _ value: [UInt8], as key: BlockKey, labels: BlockLabels, into batch: inout TeacherBatch
   ) throws -> Content {
     let header = try decoder.decode(value.span.bytes, as: key, labels: labels)
     decoder.columns.write(to: &batch, encoding)

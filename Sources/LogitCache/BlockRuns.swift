@@ -133,28 +133,31 @@ extension Manifest {
     return BlockKey(view: view, block: block)
   }
 
-  /// The number of records in some blocks.
-  package func records(in blocks: BlockRuns) -> Int {
+  /// The views of samples in some blocks: their records, unless there are positions.
+  package func viewedSamples(in blocks: BlockRuns) -> Int {
     // Only the last block of a view is short.
     let short = blocksPerView * encoding.blockRows - dataSet.samples
-    return blocks.runs.reduce(0) { records, run in
+    return blocks.runs.reduce(0) { count, run in
       let ends = run.upperBound / blocksPerView - run.lowerBound / blocksPerView
-      return records + run.count * encoding.blockRows - ends * short
+      return count + run.count * encoding.blockRows - ends * short
     }
   }
 
   /// - Throws: `Problem(.configuration)` when the records cannot be counted.
   func validateCount() throws {
-    guard dataSet.samples <= Limits.records / views else {
+    let positions = encoding.positions?.maximum ?? 1
+    guard dataSet.samples <= Limits.records / views / positions else {
       throw Problem(
         .configuration,
-        "\(dataSet.samples) samples x \(views) views are more than the \(Limits.records) records "
+        "\(dataSet.samples) samples x \(views) views"
+          + (positions == 1 ? "" : " x \(positions) positions")
+          + " are more than the \(Limits.records) records "
           + "that fit")
     }
   }
 }
 
 extension Limits {
-  /// n x V; keeps every count of records and blocks far inside an Int.
+  /// n x V, or n x V x M; keeps every count of records and blocks far inside an Int.
   static let records = 1 << 48
 }

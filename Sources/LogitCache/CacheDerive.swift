@@ -54,9 +54,11 @@ public func deriveCache(
     missing, count: missing.count, commitBytes: commitBytes, progress: progress
   ) { key in try deriver.derive(key) }
   let digest = try writer.seal()
-  let planes = try CacheReader(path: path).sizeByPlane()
+  let derived = try CacheReader(path: path)
+  let planes = try derived.sizeByPlane()
   return DeriveReport(
-    cacheDigest: digest, derivedFrom: origin, records: manifest.records,
+    cacheDigest: digest, derivedFrom: origin,
+    records: try derived.records(in: BlockRuns(0..<manifest.blockCount)),
     newBlocks: missing.count, storedBytes: planes.reduce(0) { $0 + $1.storedBytes })
 }
 
@@ -68,18 +70,20 @@ extension Derivation {
     }
   }
 
-  /// The labels of all samples, under their new numbers.
+  /// The labels of all samples, or of all positions, under their new numbers.
   ///
   /// - Throws: `Problem(.usage)` when one is not among the classes that remain.
   fileprivate func labels(of cache: CacheReader) throws -> [Int32] {
     let labels = try cache.labels
     guard let numbers = classNumbers else { return labels }
-    return try labels.enumerated().map { sample, label in
+    let each = labels.count / cache.manifest.dataSet.samples
+    return try labels.enumerated().map { index, label in
+      if label < 0 { return label }
       guard let number = numbers[Int(label)] else {
         let name = cache.manifest.dataSet.classNames[Int(label)]
         throw Problem(
           .usage,
-          "sample \(sample) has the label '\(name)', which is not among the classes to keep: samples "
+          "sample \(index / each) has the label '\(name)', which is not among the classes to keep: samples "
             + "keep their numbers, so none can be left out; keep all classes that are labels")
       }
       return Int32(number)

@@ -59,7 +59,7 @@ private func report(
   let missing = BlockRuns(0..<manifest.blockCount).subtracting(stored)
   return MergeReport(
     caches: caches, blocks: stored.count, newBlocks: newBlocks,
-    records: manifest.records(in: stored), missingBlocks: missing.count,
+    records: try writer.records(in: stored), missingBlocks: missing.count,
     firstMissing: missing.runs.first.map { "\(manifest.blockKey(at: $0.lowerBound))" },
     cacheDigest: missing.isEmpty ? try writer.seal() : nil)
 }

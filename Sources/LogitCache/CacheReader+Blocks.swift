@@ -36,15 +36,14 @@ extension CacheReader {
     }
   }
 
-  /// The label of every sample.
+  /// The label of every sample; where positions have labels, of these [samples, M], -1 for none.
   ///
   /// - Throws: `Problem(.corrupt)` when they are damaged.
   package var labels: [Int32] {
     get throws {
       try environment.read { transaction in
         try (0..<manifest.blocksPerView).flatMap { block in
-          try LabelTable.read(block, transaction, environment, manifest)
-            .map { Int32(bitPattern: $0) }
+          try LabelTable.read(block, transaction, environment, manifest).all(manifest.encoding)
         }
       }
     }
@@ -55,7 +54,7 @@ extension CacheReader {
   /// - Throws: `Problem(.noInput)` when it is not stored; `.corrupt` naming the block.
   func withValues<R>(
     of key: BlockKey,
-    _ body: (_ value: RawSpan, _ entry: RawSpan, _ labels: [UInt32], BlockInfo) throws -> R
+    _ body: (_ value: RawSpan, _ entry: RawSpan, _ labels: BlockLabels, BlockInfo) throws -> R
   ) throws -> R {
     try environment.read { transaction in
       guard let entry = try transaction.value(forKey: key.bytes, in: environment.table("index")),
@@ -67,6 +66,14 @@ extension CacheReader {
       } catch let problem as Problem where problem.kind == .corrupt {
         throw Problem(.corrupt, "\(path): \(problem.message); run 'verify' for the full list")
       }
+    }
+  }
+
+  /// The number of records in some of the stored blocks.
+  package func records(in blocks: BlockRuns) throws -> Int {
+    if manifest.encoding.positions == nil { return manifest.viewedSamples(in: blocks) }
+    return try environment.read {
+      try MetaTable.records(in: blocks, $0, environment, manifest)
     }
   }
 

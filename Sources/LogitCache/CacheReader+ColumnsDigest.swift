@@ -1,5 +1,6 @@
 package import Basics
 import LMDB
+import Losses
 
 extension CacheReader {
   /// SHA-256 of all decoded integers, block by block (Tests/Golden/README.md).
@@ -34,6 +35,10 @@ extension RecordColumns {
       append(tail.coefficients, columns: tail.axes, to: &builder)
       append(tail.offsets, columns: 1, to: &builder)
     }
+    if let places {
+      builder.append(integers: PlaceLists.counts(places).map { Int64($0) })
+      builder.append(integers: places.positions.map { Int64($0) })
+    }
   }
 
   /// Numbers of rank-major columns as Int64, row-major.
@@ -43,9 +48,15 @@ extension RecordColumns {
     var ordered: [Int64] = []
     for row in 0..<rows {
       for column in 0..<columns {
-        ordered.append(Int64(values[column * rows + row]).littleEndian)
+        ordered.append(Int64(values[column * rows + row]))
       }
     }
-    ordered.withUnsafeBytes { builder.append($0) }
+    builder.append(integers: ordered)
+  }
+}
+
+extension DigestBuilder {
+  fileprivate mutating func append(integers: [Int64]) {
+    integers.map(\.littleEndian).withUnsafeBytes { append($0) }
   }
 }

@@ -131,6 +131,7 @@ public final class CacheReader: Sendable {
 
   /// Decodes a block; the batch gets one row for every sample of the block, in order.
   ///
+  /// With positions it gets one for every record, and `places` say whose.
   /// Reuses the batch's and its own memory: nothing is allocated per record.
   /// - Precondition: the batch came from `makeBatch`, or has the same shape.
   /// - Throws: `Problem(.corrupt)` naming the block when it is damaged; `.noInput` when it is not
@@ -185,7 +186,7 @@ public final class CacheReader: Sendable {
 
   func info(_ value: RawSpan, _ key: BlockKey) throws -> BlockInfo {
     do {
-      return try BlockInfo(value, manifest.encoding, rows: manifest.samples(of: key).count)
+      return try BlockInfo(value, manifest.encoding, rows: manifest.rows(of: key))
     } catch let problem as Problem {
       throw Problem(.corrupt, "\(key): its index entry is damaged: \(problem.message)")
     }

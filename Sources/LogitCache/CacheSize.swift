@@ -52,13 +52,17 @@ public struct CacheSize: Equatable, Sendable {
     let encoding = manifest.encoding
     let views = Double(manifest.views)
     let blocks = Double(manifest.blocksPerView) * views
-    let records = Double(manifest.records)
+    let samples = Double(sample.reduce(0) { $0 + $1.samples })
+    let recordsOfSample = rows / samples
+    let records = Double(manifest.viewedSamples) * recordsOfSample
+    let labelled = encoding.positions?.labels == .position ? recordsOfSample : 1
 
     bytesPerRecord = stored / rows
     indexBytesPerRecord = entry * blocks / records
     calibrationBytes = Sealed.size + calibration.bytes.count
     let width = Int(Calibration.idWidth(encoding.classes))
-    labelBytes = manifest.blocksPerView * Sealed.size + (manifest.dataSet.samples * width + 7) / 8
+    let labels = Int((Double(manifest.dataSet.samples) * labelled).rounded(.up))
+    labelBytes = manifest.blocksPerView * Sealed.size + (labels * width + 7) / 8
     manifestBytes = Sealed.size + (try canonicalJSON(manifest)).utf8.count
     classSumBytes =
       encoding.featureWidth.map { encoding.classes * (Sealed.size + 8 + 8 * $0) } ?? 0

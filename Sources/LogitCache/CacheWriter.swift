@@ -34,7 +34,8 @@ public final class CacheWriter: Sendable {
   /// Opens the cache in folder `path`, creating it when there is none.
   ///
   /// - Parameters:
-  ///   - labels: the label of every sample, whose digest is the manifest's.
+  ///   - labels: the label of every sample, or, where positions have labels, of these [samples, M], -1
+  ///     for none; their digest is the manifest's.
   ///   - calibration: the calibration whose digest is the manifest's; nothing learned when left out.
   /// - Throws: `Problem(.corrupt)` with a list of what differs when the folder holds another job's
   ///   cache, which stays untouched; `.cannotCreate` when another process is writing or reading it.
@@ -112,6 +113,18 @@ public final class CacheWriter: Sendable {
     }
   }
 
+  /// The number of records in some of the stored blocks.
+  package func records(in blocks: BlockRuns) throws -> Int {
+    if manifest.encoding.positions == nil { return manifest.viewedSamples(in: blocks) }
+    let records: Int? = try state.withLock { state in
+      guard case .writing(let content) = state else { return nil }
+      return try content.environment.read {
+        try MetaTable.records(in: blocks, $0, content.environment, manifest)
+      }
+    }
+    return try records ?? CacheReader(path: path).records(in: blocks)
+  }
+
   /// Notes in an unfinished cache which shard of the work it is, for people.
   ///
   /// - Throws: `Problem(.usage)` when another shard is noted.
@@ -170,7 +183,7 @@ public final class CacheWriter: Sendable {
     let index = environment.table("index")
     let key = block.key.bytes
     if let existing = try transaction.value(forKey: key, in: index) {
-      let rows = manifest.samples(of: block.key).count
+      let rows = manifest.rows(of: block.key)
       let info = try BlockInfo(existing.span.bytes, manifest.encoding, rows: rows)
       guard info.digest == block.digest else {
         throw Problem(
@@ -272,7 +285,7 @@ public final class CacheWriter: Sendable {
         guard let key = BlockKey(stored), manifest.contains(key) else {
           throw Problem(.corrupt, "\(path) holds a block that its manifest does not know")
         }
-        let rows = manifest.samples(of: key).count
+        let rows = manifest.rows(of: key)
         digest.append(key, try BlockInfo(value, manifest.encoding, rows: rows))
         return true
       }

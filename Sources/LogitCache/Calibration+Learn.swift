@@ -1,3 +1,5 @@
+import Losses
+
 extension Calibration {
   /// Learns from measured calibration blocks.
   ///
@@ -6,7 +8,8 @@ extension Calibration {
   ///     tail with full rows (`keptRows`), at least two in all. For a cache that is the same however it
   ///     is made, those of `calibrationBlocks`.
   ///   - manifest: the cache's manifest; only its shape matters.
-  ///   - records: how many records share the calibration's own bytes; those of the manifest when left out.
+  ///   - records: how many records share the calibration's own bytes; when left out those of the manifest or,
+  ///     with positions, as many for each sample as the blocks have.
   /// - Throws: `Problem(.configuration)` when there are too few full rows to learn axes from.
   public static func learn(
     _ blocks: [MeasuredBlock], _ manifest: Manifest, records: Int? = nil
@@ -17,7 +20,8 @@ extension Calibration {
       return try SubspaceAxes(learning: rows.span, classes: encoding.classes, tail: tail)
     }
     return Calibration(
-      orders: OrderTable.learn(blocks, encoding, records: records ?? manifest.records),
+      orders: OrderTable.learn(
+        blocks, encoding, records: records ?? manifest.records(like: blocks)),
       tails: TailPredictor.learn(blocks.map(\.columns), encoding), axes: axes)
   }
 
@@ -37,6 +41,14 @@ extension Calibration {
 }
 
 extension Manifest {
+  /// The records of a complete cache whose samples have as many as those of some blocks.
+  fileprivate func records(like blocks: [MeasuredBlock]) -> Int {
+    if encoding.positions == nil { return records }
+    let samples = blocks.reduce(0) { $0 + ($1.columns.places?.samples ?? 0) }
+    let rows = blocks.reduce(0) { $0 + $1.columns.rows }
+    return Int(Double(viewedSamples) * Double(rows) / Double(max(samples, 1)))
+  }
+
   /// The blocks that a cache learns from, in key order: a tenth of all, at most 32.
   ///
   /// Spread evenly over the samples, from each view in turn: even steps through the key order could meet the
@@ -124,7 +136,9 @@ extension OrderTable {
 
   /// Classes in each row's list, the same in all blocks.
   private static func depth(of blocks: [MeasuredBlock], k: Int) -> Int {
-    let depth = blocks[0].firstClasses.count / blocks[0].columns.rows
+    // With positions a block may have no records.
+    guard let first = blocks.first(where: { $0.columns.rows > 0 }) else { return k }
+    let depth = first.firstClasses.count / first.columns.rows
     for block in blocks {
       precondition(
         depth >= k && block.firstClasses.count == block.columns.rows * depth,

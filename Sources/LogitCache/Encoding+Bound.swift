@@ -1,7 +1,7 @@
 import Foundation
 
 extension Encoding {
-  /// No stored record takes more bytes than this in a full block: every list bit-packed at the width of its largest
+  /// No stored record takes more bytes than this in a full block (with positions: at all of them): every list bit-packed at the width of its largest
   /// possible integer, which is always one of the forms to choose from (docs/FORMAT.md, "Forms"), and zstd's
   /// tables of codes for each list.
   ///
@@ -18,15 +18,18 @@ extension Encoding {
     let largest = bits(logitRange * Double(largestStepsPerNat))
     let tail = bits(2 * Double(tailStepsPerNat) * (logitRange + log(Double(classes))))
     let norm = featureWidth == nil ? 0 : 16
+    // A sample with records has at least one.
+    let place = positions.map { bitWidth($0.maximum) + bitWidth($0.maximum - 1) } ?? 0
     let rows = subspaceBits(logitRange, axes: axes)
     let ranking = ColumnGroups.ranges(rankedDigits)
     let ranked = ranking.reduce(0) { $0 + $1.count * bitWidth(classes - k - 1 - $1.lowerBound) }
     let record =
-      ids + ranked + (k - 1) * gap + largest + label + norm + tailTemperatures.count * tail
+      ids + ranked + (k - 1) * gap + largest + label + norm + place + tailTemperatures.count * tail
     let lists =
       2 * ColumnGroups.ranges(k).count + ranking.count + 4 + tailTemperatures.count + rows.lists
+      + (positions == nil ? 0 : 2)
     let block = BlockHeader.size + lists * (BlockHeader.entrySize + 128) + 64
-    return Double(record + rows.bits) / 8 + Double(block) / Double(blockRows)
+    return Double(record + rows.bits) / 8 + Double(block) / Double(blockRecords)
   }
 
   /// Bits of a record's coefficients and offset, and how many lists they take.

@@ -94,7 +94,10 @@ public struct Encoding: Codable, Hashable, Sendable {
   public var subspaceTail: SubspaceTail?
   /// How the order of the classes behind the head is kept; absent when it is not.
   public var ranking: Ranking?
-  /// Records of a block; the last block of a view may hold fewer.
+  /// How a view has a record for each of several positions; absent when it has one.
+  public var positions: Positions?
+  /// Samples of a block, and so its records unless there are positions; the last block of a view may hold
+  /// fewer.
   public var blockRows: Int
   /// The block codec; 1 is the only one.
   public var codec: Int
@@ -111,8 +114,8 @@ public struct Encoding: Codable, Hashable, Sendable {
     classes: Int, k: Int, stepsPerNat: Int? = nil, largestStepsPerNat: Int? = nil,
     tailStepsPerNat: Int? = nil, temperatures: [Temperature] = [1, 2, 4],
     featureWidth: Int? = nil,
-    subspaceTail: SubspaceTail? = nil, ranking: Ranking? = nil, blockRows: Int? = nil,
-    zstdLevel: Int = 1
+    subspaceTail: SubspaceTail? = nil, ranking: Ranking? = nil, positions: Positions? = nil,
+    blockRows: Int? = nil, zstdLevel: Int = 1
   ) {
     self.classes = classes
     self.k = k
@@ -124,8 +127,9 @@ public struct Encoding: Codable, Hashable, Sendable {
     self.featureWidth = featureWidth
     self.subspaceTail = subspaceTail
     self.ranking = ranking
-    self.blockRows =
-      blockRows ?? Encoding.defaultBlockRows(classes: classes, k: k, ranking: ranking)
+    self.positions = positions
+    let records = Encoding.defaultBlockRows(classes: classes, k: k, ranking: ranking)
+    self.blockRows = blockRows ?? max(1, records / (positions?.maximum ?? 1))
     codec = 1
     self.zstdLevel = zstdLevel
   }
@@ -141,6 +145,9 @@ public struct Encoding: Codable, Hashable, Sendable {
 
   /// Digits of a record's ranking: of the ranks k...C-2, as only one class is left for the last.
   var rankedDigits: Int { ranking == nil ? 0 : classes - k - 1 }
+
+  /// No block has more records.
+  public var blockRecords: Int { blockRows * (positions?.maximum ?? 1) }
 
   /// The temperatures whose tail ratios a record stores: none when k = C.
   public var tailTemperatures: [Temperature] { k < classes ? temperatures : [] }
@@ -168,13 +175,14 @@ public struct Encoding: Codable, Hashable, Sendable {
     try demand(featureWidth ?? 1, in: 1...widest, "featureWidth")
     if let subspaceTail { try validate(subspaceTail) }
     try demand(blockRows, in: 1...Limits.blockRows, "blockRows")
+    if let positions { try validate(positions) }
     if ranking != nil { try validateRanking() }
     try demand(codec, in: 1...1, "codec")
     try demand(zstdLevel, in: 1...19, "zstdLevel")
     guard largestBlock <= Limits.blockBytes else {
       throw Problem(
         .configuration,
-        "\(blockRows) rows of k = \(k) can take \(largestBlock) bytes a block; "
+        "\(blockRecords) rows of k = \(k) can take \(largestBlock) bytes a block; "
           + "at most \(Limits.blockBytes) are allowed: choose a smaller blockRows")
     }
   }
@@ -189,6 +197,17 @@ public struct Encoding: Codable, Hashable, Sendable {
     try demand(tail.stepSixteenths, in: SubspaceTail.steps, "subspaceTail.stepSixteenths")
     try demand(tail.maximumAxes, in: 1...Limits.axes, "subspaceTail.maximumAxes")
     try demand(tail.axisBytes, in: 1...2, "subspaceTail.axisBytes")
+  }
+
+  private func validate(_ positions: Positions) throws {
+    try demand(positions.maximum, in: Positions.allowed, "positions.maximum")
+    try demand(
+      blockRows, in: 1...Limits.blockRows / positions.maximum, "blockRows with positions")
+    guard featureWidth == nil else {
+      throw Problem(
+        .configuration,
+        "encoding: features are kept of one record per view, not of positions: leave them out")
+    }
   }
 
   private func validateRanking() throws {
@@ -209,7 +228,9 @@ public struct Encoding: Codable, Hashable, Sendable {
         "encoding: a ranking of \(classes) classes would take some \(classes * 2 / 1000) kB a record; "
           + "at most \(Ranking.classes) classes are ranked")
     }
-    try demand(blockRows, in: 1...Ranking.ids / classes, "blockRows with a ranking")
+    try demand(
+      blockRecords, in: 1...Ranking.ids / classes,
+      positions == nil ? "blockRows with a ranking" : "blockRows x positions with a ranking")
   }
 
   private func demand(_ value: Int, in range: ClosedRange<Int>, _ name: String) throws {
@@ -234,7 +255,11 @@ public struct Encoding: Codable, Hashable, Sendable {
       integers += rankedDigits
       directory += BlockHeader.largestRankingDirectory
     }
-    return BlockHeader.size + directory + blockRows * integers * integer + 256
+    if positions != nil {
+      integers += 2
+      directory += BlockHeader.positionsDirectory
+    }
+    return BlockHeader.size + directory + blockRecords * integers * integer + 256
   }
 }
 
@@ -243,6 +268,7 @@ enum Limits {
   static let classes = 1 << 24
   static let stepsPerNat = 1 << 8
   static let temperatures = 8
+  /// Of records, too.
   static let blockRows = 1 << 16
   static let blockBytes = 1 << 30
   /// Of a subspace tail.

@@ -1,10 +1,25 @@
 import Basics
 import LMDB
+package import Losses
 
-/// The labels of a cache's samples: entries of table `meta`, one for each block of samples.
+/// The labels of a block, the same in every view.
+package struct BlockLabels: Equatable {
+  /// One for each sample of the block; where positions have labels, one for each record.
+  package var values: [UInt32]
+  /// Which positions have labels; nil when samples have them.
+  package var places: RowPlaces?
+
+  /// Labels of samples, or of the records at some places.
+  package init(_ values: [UInt32], places: RowPlaces? = nil) {
+    self.values = values
+    self.places = places
+  }
+}
+
+/// The labels of a cache's samples or positions: entries of table `meta`, one for each block of samples.
 ///
-/// A label belongs to a sample, not to its views: stored once, it is known before a record is read, and orders of
-/// classes can depend on it.
+/// A label belongs to a sample or its position, not to its views: stored once, it is known before a record is read,
+/// and orders of classes can depend on it. Where positions have labels, so do the places of records.
 enum LabelTable {
   private static let prefix = Array("labels".utf8)
 
@@ -30,51 +45,99 @@ enum LabelTable {
   }
 
   /// Stores all labels.
+  ///
+  /// - Parameter labels: [samples]; where positions have them [samples, M], -1 for none.
   static func write(
     _ labels: [Int32], _ transaction: borrowing WriteTransaction, _ environment: Environment,
     _ manifest: Manifest
   ) throws {
     for block in 0..<manifest.blocksPerView {
       let samples = manifest.samples(of: BlockKey(view: 0, block: block))
-      let packed = pack(labels[samples].lazy.map { UInt32($0) }, manifest.encoding)
+      let packed = pack(BlockLabels(labels, of: samples, manifest.encoding), manifest.encoding)
       try transaction.put(Sealed.wrap(packed), forKey: key(block), in: environment.table("meta"))
     }
   }
 
-  /// The labels of a block's samples as they are stored after their checksum.
-  static func pack(_ labels: some Sequence<UInt32>, _ encoding: Encoding) -> [UInt8] {
+  /// The labels of a block as they are stored after their checksum.
+  static func pack(_ labels: BlockLabels, _ encoding: Encoding) -> [UInt8] {
+    var lists = PlaneWriter()
+    if let places = labels.places {
+      lists.append(PlaneID.positionCounts, PlaceLists.counts(places))
+      lists.append(PlaneID.positionGaps, PlaceLists.gaps(places))
+    }
     let width = Calibration.idWidth(encoding.classes)
     var bits = BitWriter()
-    for label in labels { bits.append(label, width: width) }
-    return bits.finish()
+    for label in labels.values { bits.append(label, width: width) }
+    return lists.directory.bytes + lists.bytes + bits.finish()
   }
 
-  /// Reads what `pack` wrote: `count` labels, all below C.
+  /// Reads what `pack` wrote: the labels of `samples` samples, all below C.
   ///
-  /// - Throws: `Problem(.corrupt)` when the bytes are not exactly that.
-  static func unpack(_ bytes: [UInt8], count: Int, _ encoding: Encoding) throws -> [UInt32] {
+  /// - Throws: `Problem(.corrupt)` when the bytes are not that.
+  static func unpack(
+    _ bytes: [UInt8], samples: Int, _ encoding: Encoding
+  ) throws -> BlockLabels {
+    var (start, count, places) = (0, samples, nil as RowPlaces?)
+    if let positions = encoding.positions, positions.labels == .position {
+      let found = try readPlaces(bytes, samples: samples, positions)
+      (start, count, places) = (found.end, found.places.rows, found.places)
+    }
     let width = Int(Calibration.idWidth(encoding.classes))
-    let labels = try BitReader.unpack(bytes, count: count, width: width)
+    let labels = try BitReader.unpack(Array(bytes[start...]), count: count, width: width)
     guard labels.allSatisfy({ $0 < UInt32(encoding.classes) }) else {
       throw Problem(.corrupt, "one is not a class")
     }
-    return labels
+    return BlockLabels(labels, places: places)
   }
 
-  /// The labels of a block's samples, all below C.
+  /// The places, and where their lists end.
+  private static func readPlaces(
+    _ bytes: [UInt8], samples: Int, _ positions: Positions
+  ) throws -> (places: RowPlaces, end: Int) {
+    let span = bytes.span.bytes
+    var reader = ByteReader(span)
+    let lists = [PlaneID.positionCounts, PlaneID.positionGaps].map { PlanePlace(plane: $0) }
+    let entries = try PlaneEntry.readDirectory(from: &reader, expecting: lists)
+    let (start, ends) = (reader.offset, entries[0].length)
+    let end = start + ends + entries[1].length
+    guard end <= bytes.count else { throw Problem(.corrupt, "their places are cut off") }
+    var counts = [UInt32](repeating: 0, count: samples)
+    func decode(_ entry: PlaneEntry, _ part: Range<Int>, _ values: inout [UInt32]) throws {
+      try bytes[part].withUnsafeBytes { bytes in
+        try values.withUnsafeMutableBufferPointer { try entry.decode(bytes, into: $0) }
+      }
+    }
+    try decode(entries[0], start..<start + ends, &counts)
+    let rows = try PlaceLists.total(of: counts, positions)
+    var gaps = [UInt32](repeating: 0, count: rows)
+    try decode(entries[1], start + ends..<end, &gaps)
+    let places = try gaps.withUnsafeBufferPointer {
+      try PlaceLists.places(counts: counts, gaps: $0, positions)
+    }
+    return (places, end)
+  }
+
+  /// The labels of a block, all below C.
   ///
   /// - Throws: `Problem(.corrupt)` when they are missing or damaged.
   static func read(
     _ block: Int, _ transaction: borrowing ReadTransaction, _ environment: Environment,
     _ manifest: Manifest
-  ) throws -> [UInt32] {
-    let count = manifest.samples(of: BlockKey(view: 0, block: block)).count
+  ) throws -> BlockLabels {
+    try readStored(block, transaction, environment, manifest).labels
+  }
+
+  private static func readStored(
+    _ block: Int, _ transaction: borrowing ReadTransaction, _ environment: Environment,
+    _ manifest: Manifest
+  ) throws -> (labels: BlockLabels, bytes: [UInt8]) {
+    let samples = manifest.samples(of: BlockKey(view: 0, block: block)).count
     do {
       guard
         let value = try transaction.value(forKey: key(block), in: environment.table("meta"))
       else { throw Problem(.corrupt, "they are missing") }
       let bytes = try Sealed.unwrap(value).withUnsafeBytes { Array($0) }
-      return try unpack(bytes, count: count, manifest.encoding)
+      return (try unpack(bytes, samples: samples, manifest.encoding), bytes)
     } catch let problem as Problem {
       throw Problem(
         problem.kind,
@@ -82,18 +145,57 @@ enum LabelTable {
     }
   }
 
-  /// Checks all labels against the manifest's digest.
+  /// Checks all labels against the manifest's digest, and that they are stored canonically.
   static func check(
     _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
   ) throws {
     var builder = DigestBuilder()
     for block in 0..<manifest.blocksPerView {
-      for label in try read(block, transaction, environment, manifest) { builder.append(label) }
+      let (labels, bytes) = try readStored(block, transaction, environment, manifest)
+      for label in labels.all(manifest.encoding) { builder.append(UInt32(bitPattern: label)) }
+      // Lists of places could be in another form.
+      guard labels.places == nil || pack(labels, manifest.encoding) == bytes else {
+        throw Problem(
+          .corrupt,
+          "\(environment.path): the labels of block \(block) are not stored canonically")
+      }
     }
     guard builder.finish() == manifest.dataSet.labels else {
       throw Problem(
         .corrupt, "\(environment.path): the labels are not those that the manifest names")
     }
+  }
+}
+
+extension BlockLabels {
+  /// The labels of some of all samples.
+  ///
+  /// - Parameter labels: [samples]; where positions have them [samples, M], -1 for none.
+  init(_ labels: [Int32], of samples: Range<Int>, _ encoding: Encoding) {
+    guard let positions = encoding.positions, positions.labels == .position else {
+      self.init(labels[samples].map { UInt32($0) })
+      return
+    }
+    let maximum = positions.maximum
+    let part = labels[samples.lowerBound * maximum..<samples.upperBound * maximum]
+    self.init(
+      part.filter { $0 >= 0 }.map { UInt32($0) },
+      places: RowPlaces(labels: part, maximum: maximum))
+  }
+
+  /// The labels as a data set has them: [samples], or [samples, M], -1 for none.
+  func all(_ encoding: Encoding) -> [Int32] {
+    guard let places, let positions = encoding.positions else {
+      return values.map { Int32(bitPattern: $0) }
+    }
+    var all = [Int32](repeating: -1, count: places.samples * positions.maximum)
+    for sample in 0..<places.samples {
+      for row in places.rows(of: sample) {
+        all[sample * positions.maximum + Int(places.positions[row])] = Int32(
+          bitPattern: values[row])
+      }
+    }
+    return all
   }
 }
 

@@ -8,18 +8,24 @@ public struct DataSetIdentity: Codable, Hashable, Sendable {
   public var fingerprint: Digest
   /// n, the number of samples.
   public var samples: Int
-  /// Digest of the labels as UInt32, in sample order.
+  /// Digest of the labels as UInt32, in sample order; where positions have labels, M for each sample.
   public var labels: Digest
   /// A name for each of the C classes.
   public var classNames: [String]
 
   /// Describes a data set.
   ///
-  /// - Parameter labels: one for each sample, in 0..<C.
-  public init(name: String, fingerprint: Digest, labels: [Int32], classNames: [String]) {
+  /// - Parameters:
+  ///   - labels: one for each sample, in 0..<C; or [samples, positions], -1 where a position has none.
+  ///   - positions: the labels of each sample.
+  public init(
+    name: String, fingerprint: Digest, labels: [Int32], positions: Int = 1, classNames: [String]
+  ) {
+    precondition(
+      labels.count.isMultiple(of: positions), "\(labels.count) labels of \(positions) positions")
     self.name = name
     self.fingerprint = fingerprint
-    samples = labels.count
+    samples = labels.count / positions
     self.labels = LabelTable.digest(labels)
     self.classNames = classNames
   }
@@ -91,8 +97,11 @@ public struct Manifest: Codable, Hashable, Sendable {
     }
   }
 
-  /// n x V, the number of records of a complete cache.
-  public var records: Int { dataSet.samples * views }
+  /// n x V, the number of views of all samples.
+  public var viewedSamples: Int { dataSet.samples * views }
+
+  /// n x V, the number of records of a complete cache; with M positions n x V x M, the most there can be.
+  public var records: Int { viewedSamples * (encoding.positions?.maximum ?? 1) }
 
   /// Blocks of one view.
   public var blocksPerView: Int {
@@ -110,6 +119,13 @@ public struct Manifest: Codable, Hashable, Sendable {
   public func samples(of key: BlockKey) -> Range<Int> {
     let first = key.block * encoding.blockRows
     return first..<min(first + encoding.blockRows, dataSet.samples)
+  }
+
+  /// How many records a block can have: one for each sample, unless there are positions.
+  func rows(of key: BlockKey) -> ClosedRange<Int> {
+    let samples = samples(of: key).count
+    guard let positions = encoding.positions else { return samples...samples }
+    return 0...samples * positions.maximum
   }
 
   /// Whether a complete cache has this block.

@@ -82,4 +82,20 @@ extension MetaTable {
     }
     return stored
   }
+
+  /// The number of records that the index names in some blocks.
+  static func records(
+    in blocks: BlockRuns, _ transaction: borrowing ReadTransaction, _ environment: Environment,
+    _ manifest: Manifest
+  ) throws -> Int {
+    var records = 0
+    try transaction.forEach(in: environment.table("index")) { bytes, value in
+      guard let key = BlockKey(bytes), manifest.contains(key) else { return true }
+      if blocks.contains(manifest.position(of: key)) {
+        records += try BlockInfo(value, manifest.encoding, rows: manifest.rows(of: key)).rows
+      }
+      return true
+    }
+    return records
+  }
 }

@@ -1,4 +1,4 @@
-/// What a plane holds, in the order planes are stored.
+/// What a plane holds, in the order planes are stored, but that those of positions come first.
 enum PlaneID {
   static let header: UInt8 = 0
   static let ids: UInt8 = 1
@@ -10,6 +10,8 @@ enum PlaneID {
   static let ranking: UInt8 = 7
   static let coefficients: UInt8 = 8
   static let offsets: UInt8 = 9
+  static let positionCounts: UInt8 = 10
+  static let positionGaps: UInt8 = 11
   static let firstTail: UInt8 = 16
 
   static func name(_ id: UInt8) -> String {
@@ -24,6 +26,8 @@ enum PlaneID {
     case ranking: "ranking"
     case coefficients: "coefficients"
     case offsets: "offsets"
+    case positionCounts: "positionCounts"
+    case positionGaps: "positionGaps"
     default: "tail\(id - firstTail)"
     }
   }

@@ -11,6 +11,7 @@ extension TeacherBatch {
       classes: encoding.classes, k: encoding.k,
       tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
       featureNorms: encoding.featureWidth != nil, axes: axes, ranking: ranking)
+    if encoding.positions != nil { places = RowPlaces() }
   }
 }
 
@@ -43,6 +44,8 @@ struct RecordColumns: Equatable {
   var featureNorms: [UInt32] = []
   /// The classes behind the head [C - k, rows], best first; empty unless kept.
   var ranking: [UInt32] = []
+  /// Which sample and position each row belongs to; nil when every sample has one row.
+  var places: RowPlaces?
   /// The subspace tail; nil without one.
   var tail: SubspaceColumns?
 
@@ -102,6 +105,7 @@ struct RecordColumns: Equatable {
         && batch.hasFeatureNorms == hasFeatureNorms,
       "a batch of \(batch.classes) classes, k = \(batch.k) cannot hold \(classes), k = \(k)")
     batch.resize(to: rows)
+    batch.places = places
     let step = 1 / Float(encoding.stepsPerNat)
     let largestStep = 1 / Float(encoding.largestStepsPerNat)
     let tailStep = 1 / Float(encoding.tailStepsPerNat)

@@ -48,6 +48,7 @@ struct RecordDerivation {
   /// - Returns: an upper bound of the errors of the derived ones.
   mutating func derive(_ records: RecordColumns, _ certificate: Certificate) -> Certificate {
     columns.resize(to: records.rows)
+    columns.places = records.places
     firstClasses.removeAll(keepingCapacity: true)
     errors.begin(certificate)
     for index in 0..<records.rows {

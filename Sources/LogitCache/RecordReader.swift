@@ -48,13 +48,55 @@ public struct RecordReader {
 
   /// Copies a record into row `row` of a batch.
   ///
+  /// - Parameter position: of a cache with positions, which one; `nil` for a cache without.
   /// - Precondition: the batch came from the cache's `makeBatch`, with coefficients or a ranking if this
   ///   reader has them, or has the same shape, and has that row.
-  /// - Throws: `Problem(.usage)` when the cache has no such sample or view; `.corrupt` naming the
-  ///   block when it is damaged; `.noInput` when it is not stored.
+  /// - Throws: `Problem(.usage)` when the cache has no such sample or view, or no record at this position;
+  ///   `.corrupt` naming the block when it is damaged; `.noInput` when it is not stored.
   public mutating func read(
-    sample: Int, view: Int, into batch: inout TeacherBatch, row: Int
+    sample: Int, view: Int, position: Int? = nil, into batch: inout TeacherBatch, row: Int
   ) throws {
+    let (index, place) = try find(sample: sample, view: view)
+    let source = try records.withUnsafeBufferPointer {
+      try recordRow(of: place, position, $0[index].places, sample: sample, view: view)
+    }
+    records.withUnsafeBufferPointer { batch.copyRow(source, of: $0[index], to: row) }
+  }
+
+  /// The positions that have records, ascending; only 0 without positions.
+  ///
+  /// - Throws: as `read`.
+  public mutating func positions(sample: Int, view: Int) throws -> [Int] {
+    let (index, place) = try find(sample: sample, view: view)
+    return records.withUnsafeBufferPointer { records in
+      guard let places = records[index].places else { return [0] }
+      return places.rows(of: place).map { Int(places.positions[$0]) }
+    }
+  }
+
+  private func recordRow(
+    of place: Int, _ position: Int?, _ places: RowPlaces?, sample: Int, view: Int
+  ) throws -> Int {
+    guard let places else {
+      if position == nil || position == 0 { return place }
+      throw Problem(.usage, "\(cache.path) has one record per view, at position 0")
+    }
+    guard let position else {
+      throw Problem(
+        .usage,
+        "\(cache.path) has a record for each of up to \(manifest.encoding.positions?.maximum ?? 1) "
+          + "positions: name one")
+    }
+    guard let row = places.row(of: place, position: position) else {
+      throw Problem(
+        .usage,
+        "\(cache.path): sample \(sample), view \(view) has no record at position \(position)")
+    }
+    return row
+  }
+
+  /// Where a sample's block is held, and the sample's place in it.
+  private mutating func find(sample: Int, view: Int) throws -> (index: Int, place: Int) {
     guard (0..<manifest.dataSet.samples).contains(sample), (0..<manifest.views).contains(view)
     else {
       throw Problem(
@@ -66,7 +108,7 @@ public struct RecordReader {
     let index = try hold(BlockKey(view: view, block: block))
     reads += 1
     held[index].lastUse = reads
-    records.withUnsafeBufferPointer { batch.copyRow(place, of: $0[index], to: row) }
+    return (index, place)
   }
 
   /// Where a block is held, decoded in place of the one not used for the longest time if need be.

@@ -151,7 +151,7 @@ private struct Verifier {
       let awaited = try MetaTable.awaited(transaction, environment, manifest)
       for position in awaited.subtracting(stored).positions {
         let block = manifest.blockKey(at: position).block
-        for label in try LabelTable.read(block, transaction, environment, manifest) {
+        for label in try LabelTable.read(block, transaction, environment, manifest).values {
           labelCounts[Int(label)] += 1
         }
       }

@@ -34,7 +34,12 @@ public struct RowPlaces: Equatable, Sendable {
 
   /// The row of a sample at a position; `nil` when it has none there.
   public func row(of sample: Int, position: Int) -> Int? {
-    rows(of: sample).first { positions[$0] == position }
+    var (low, high) = (Int(starts[sample]), Int(starts[sample + 1]))
+    while low < high {
+      let middle = (low + high) / 2
+      if positions[middle] < position { low = middle + 1 } else { high = middle }
+    }
+    return low < starts[sample + 1] && positions[low] == position ? low : nil
   }
 
   /// The sample and the position of a row.

@@ -39,6 +39,13 @@ struct BlockWork: Sendable {
         "--ranking full keeps the order of the classes that --k leaves out, and all \(classes) are kept, "
           + "in order: leave out --ranking, or choose a smaller --k")
     }
+    let positions = try recordedPositions(teacher, job.teacher, dataSet)
+    guard !job.features || positions == nil else {
+      throw Problem(
+        .configuration,
+        "--features are kept of one record per view, and teacher \(job.teacher) speaks at "
+          + "\(teacher.positions) positions of a view: leave out --features")
+    }
     guard !job.features || teacher.featureWidth > 0 else {
       throw Problem(
         .configuration, "teacher \(job.teacher) has no features of its own: leave out --features")
@@ -47,17 +54,17 @@ struct BlockWork: Sendable {
     manifest = Manifest(
       dataSet: DataSetIdentity(
         name: dataSet.name, fingerprint: dataSet.fingerprint, labels: dataSet.labels,
-        classNames: dataSet.classNames),
+        positions: dataSet.positions, classNames: dataSet.classNames),
       recipe: RecipeIdentity(digest: recipe.digest, content: recipe.canonical), seed: job.seed,
       views: job.views, teacher: teacher.identity,
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
-        subspaceTail: job.tail, ranking: job.ranking))
+        subspaceTail: job.tail, ranking: job.ranking, positions: positions))
     calibration = .plain(manifest.encoding)
     try manifest.validate()
   }
 
-  /// The label of every sample.
+  /// The labels of all samples, as the data set has them.
   var labels: [Int32] { augmenter.dataSet.labels }
 
   mutating func learned(_ calibration: Calibration) {
@@ -90,10 +97,27 @@ struct BlockWork: Sendable {
   func start(_ crew: BlockCrew) { crew.start { try BlockWorker(self) } }
 }
 
+/// At which positions a cache of this teacher and data set has records; `nil` for one record per view.
+///
+/// - Throws: `Problem(.corrupt)` when the teacher does not speak where the labels are.
+private func recordedPositions(
+  _ teacher: any Teacher, _ path: String, _ dataSet: any DataSet
+) throws -> Positions? {
+  guard dataSet.positions > 1 else {
+    return teacher.positions > 1 ? Positions(maximum: teacher.positions, labels: .sample) : nil
+  }
+  guard teacher.positions == dataSet.positions else {
+    throw Problem(
+      .corrupt,
+      "teacher \(path) speaks at \(teacher.positions) position\(teacher.positions == 1 ? "" : "s") of a "
+        + "view, data set \(dataSet.name) has labels for \(dataSet.positions)")
+  }
+  return Positions(maximum: dataSet.positions, labels: .position)
+}
+
 /// One thread's teacher session, rows and encoder.
 struct BlockWorker {
   private let manifest: Manifest
-  private let labels: [Int32]
   private var encoder: BlockEncoder
   private var rows: TeacherRows
   /// Whether it packs blocks as the cache does.
@@ -103,12 +127,10 @@ struct BlockWorker {
 
   init(_ work: BlockWork) throws {
     manifest = work.manifest
-    labels = work.labels
     measuresEarly = !work.measuresAgain
     encoder = try BlockEncoder(manifest: manifest)
     rows = try TeacherRows(
-      work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
-      featureWidth: manifest.encoding.featureWidth ?? 0)
+      work.teacher, work.augmenter, samples: manifest.encoding.blockRows, manifest.encoding)
   }
 
   /// Takes over what the cache learned.
@@ -126,13 +148,14 @@ struct BlockWorker {
     _ key: BlockKey, learning: (index: Int, count: Int)? = nil
   ) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
-    let digest = try rows.fill(samples, view: key.view)
+    rows.clear()
+    let digest = try rows.add(samples, view: key.view)
     let encoding = manifest.encoding
     return try encoder.measure(
-      logits: rows.logits.span.extracting(0..<samples.count * encoding.classes),
-      labels: Array(labels[samples]), view: key.view, block: key.block,
+      logits: rows.logits.span.extracting(0..<rows.count * encoding.classes),
+      labels: rows.labels, places: rows.places, view: key.view, block: key.block,
       firstSample: samples.lowerBound, viewDigest: digest,
-      features: rows.features.span.extracting(0..<samples.count * (encoding.featureWidth ?? 0)),
+      features: rows.features.span.extracting(0..<rows.count * (encoding.featureWidth ?? 0)),
       forCalibration: learning != nil,
       keptRows: learning.map { Calibration.keptRows(encoding, block: $0.index, of: $0.count) } ?? 0)
   }

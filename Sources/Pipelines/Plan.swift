@@ -53,17 +53,26 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
   var choices = try plannedChoices(request, work.manifest, sample)
   let groups = try measure(sample, &choices, work)
   let records = groups.reduce(0) { $0 + $1.records }
+  guard records > 0 else {
+    throw Problem(
+      .corrupt, "teacher \(job.teacher) says of no position of the sample's views that it counts")
+  }
   let teacherSeconds = groups.reduce(0) { $0 + $1.teacherSeconds } / Double(records)
+  let recordsOfView = Double(records) / Double(groups.reduce(0) { $0 + $1.samples })
+  let allRecords = Int((Double(work.manifest.viewedSamples) * recordsOfView).rounded())
   let rows = try choices.enumerated().map { index, choice in
     try choice.row(
-      groups.map { $0.choices[index] }, learning: sample.learningGroups,
+      groups.map { $0.choices[index] }, records: allRecords, learning: sample.learningGroups,
       teacherSeconds: teacherSeconds, threads: job.threads)
   }
   let dataSet = work.manifest.dataSet
   var report = PlanReport(
     job: .init(
       dataSet: dataSet.name, samples: dataSet.samples, views: work.manifest.views,
-      classes: work.manifest.encoding.classes),
+      classes: work.manifest.encoding.classes, records: allRecords,
+      positions: work.manifest.encoding.positions.map {
+        .init(maximum: $0.maximum, labels: $0.labels.rawValue, mean: recordsOfView)
+      }),
     sample: .init(
       records: records, threads: min(sample.threads, sample.groupsAtOnce(choices)),
       teacherSecondsPerRecord: teacherSeconds),

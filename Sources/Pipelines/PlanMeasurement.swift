@@ -1,5 +1,6 @@
 import Basics
 import LogitCache
+import Losses
 
 /// What one group of rows came to.
 struct MeasuredGroup: Sendable {
@@ -10,6 +11,8 @@ struct MeasuredGroup: Sendable {
   }
 
   var records = 0
+  /// Views of samples.
+  var samples = 0
   var teacherSeconds = 0.0
   var choices: [Choice] = []
 }
@@ -55,12 +58,11 @@ private func measure(
   _ progress: inout ProgressLine
 ) throws -> [MeasuredGroup] {
   if groups.isEmpty { return [] }
-  let rows = sample.groups.map { $0.reduce(0) { $0 + $1.samples.count } }.max() ?? 0
+  let samples = sample.groups.map { $0.reduce(0) { $0 + $1.samples.count } }.max() ?? 0
   let queue = OrderedResults<MeasuredGroup>(count: groups.count, ahead: groups.count)
   queue.start(threads: min(sample.threads, groups.count)) {
     var held = try TeacherRows(
-      work.teacher, work.augmenter, rows: rows,
-      featureWidth: work.manifest.encoding.featureWidth ?? 0)
+      work.teacher, work.augmenter, samples: samples, work.manifest.encoding)
     return { try measure(groups.lowerBound + $0, of: sample, choices, work, &held) }
   }
   defer { queue.cancel() }
@@ -79,15 +81,17 @@ private func measure(
   _ rows: inout TeacherRows
 ) throws -> MeasuredGroup {
   var group = MeasuredGroup()
-  var labels: [Int32] = []
   let clock = ContinuousClock()
   let start = clock.now
+  rows.clear()
   for run in sample.groups[index] {
-    try rows.fill(run.samples, view: run.view, row: labels.count)
-    try check(run, from: labels.count, rows, work)
-    labels += work.labels[run.samples]
+    let (before, samplesBefore) = (rows.count, rows.places?.samples ?? 0)
+    try rows.add(run.samples, view: run.view)
+    let places = rows.places.map { $0.part(samplesBefore..<$0.samples) }
+    try check(run, from: before, places, rows, work)
+    group.samples += run.samples.count
   }
-  group.records = labels.count
+  group.records = rows.count
   group.teacherSeconds = (clock.now - start).inSeconds
   let learning = sample.learningGroups
   for (place, choice) in choices.enumerated() {
@@ -97,22 +101,25 @@ private func measure(
       continue
     }
     let kept = isLearning ? choice.keptRows(ofGroup: index, of: learning) : nil
-    group.choices.append(try choice.measure(rows, labels, keptRows: kept))
+    group.choices.append(try choice.measure(rows, samples: group.samples, keptRows: kept))
   }
   return group
 }
 
 /// Refuses rows that cannot be recorded by their own sample and view; the choices know only places in the group.
 private func check(
-  _ run: PlanSample.Run, from first: Int, _ rows: borrowing TeacherRows, _ work: BlockWork
+  _ run: PlanSample.Run, from first: Int, _ places: RowPlaces?, _ rows: borrowing TeacherRows,
+  _ work: BlockWork
 ) throws {
   let classes = work.manifest.encoding.classes
+  let (count, labels) = (rows.count, rows.labels)
   try rows.logits.withUnsafeBufferPointer { logits in
-    for (row, sample) in run.samples.enumerated() {
-      let place = (first + row) * classes
+    for row in first..<count {
       try BlockEncoder.check(
-        UnsafeBufferPointer(rebasing: logits[place..<place + classes]),
-        label: work.labels[sample], sample: sample, view: run.view)
+        UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes]),
+        label: labels[row],
+        RecordPlace(
+          row: row - first, firstSample: run.samples.lowerBound, view: run.view, places))
     }
   }
 }

@@ -23,12 +23,15 @@ package struct PlanSample: Sendable {
   /// No more logits are held by all threads together: 512 MiB.
   package static let heldNumbers = 1 << 27
 
-  /// - Parameter rows: how many records to take, or all if there are fewer.
+  /// - Parameter rows: how many records to take, or all if there are fewer; with positions no view has more
+  ///   than M, so as many views as surely stay below it.
   package init(_ manifest: Manifest, rows: Int, threads: Int) {
     let classes = manifest.encoding.classes
+    let positions = manifest.encoding.positions?.maximum ?? 1
     self.threads = max(1, min(threads, Self.heldNumbers / (classes * Self.groupRows)))
-    let held = max(1, min(Self.groupRows, Self.heldNumbers / (classes * self.threads)))
-    let taken = min(rows, manifest.records)
+    let most = min(Self.groupRows, Self.heldNumbers / (classes * self.threads))
+    let held = max(1, most / positions)
+    let taken = min(max(1, rows / positions), manifest.viewedSamples)
     let count = min(taken, max(2, (taken + held - 1) / held))
     let runs = PlanSample.runs(manifest, rows: taken, groups: count)
     groups = (0..<count).map { group in
@@ -47,7 +50,8 @@ package struct PlanSample: Sendable {
     let length = max(1, min(runRows, rows / groups, samples))
     let perView = (samples + length - 1) / length
     let all = perView * views
-    let count = rows == manifest.records ? all : min(all, max(groups, (rows + length - 1) / length))
+    let count =
+      rows == manifest.viewedSamples ? all : min(all, max(groups, (rows + length - 1) / length))
     var runs: [Run] = []
     for round in 0..<views {
       let taken = min(perView, count - round * perView)

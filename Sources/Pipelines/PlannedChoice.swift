@@ -1,5 +1,6 @@
 import Basics
 import LogitCache
+import Losses
 import Reports
 
 /// One choice of the plan and the manifest of its cache.
@@ -25,7 +26,8 @@ struct PlannedChoice: Sendable {
     var manifest = whole
     let classes = whole.encoding.classes
     manifest.encoding = choice.encoding(
-      classes: classes, featureWidth: whole.encoding.featureWidth)
+      classes: classes, featureWidth: whole.encoding.featureWidth,
+      positions: whole.encoding.positions)
     calibration = .plain(manifest.encoding)
     manifest.calibration = calibration.digest
     try manifest.validate()
@@ -36,7 +38,7 @@ struct PlannedChoice: Sendable {
 
   /// Takes over what a cache of it would learn, from as many rows as such a cache has for it, or from all there are.
   mutating func learn(from groups: [MeasuredGroup.Choice]) throws {
-    let wanted = manifest.calibrationBlocks.count * manifest.encoding.blockRows
+    let wanted = manifest.calibrationBlocks.count * manifest.encoding.blockRecords
     var rows = 0
     let blocks = groups.flatMap(\.blocks).prefix { block in
       defer { rows += block.certificate.records }
@@ -57,14 +59,15 @@ struct PlannedChoice: Sendable {
   ///
   /// - Parameter keptRows: full rows to keep to learn from; `nil` for rows that are not learned from.
   func measure(
-    _ held: borrowing TeacherRows, _ labels: [Int32], keptRows: Int?
+    _ held: borrowing TeacherRows, samples: Int, keptRows: Int?
   ) throws -> MeasuredGroup.Choice {
-    let rows = min(labels.count, rowsOfGroup)
+    let (labels, places) = (held.labels, held.places)
+    func end(of samples: Int) -> Int { places.map { Int($0.starts[samples]) } ?? samples }
+    var taken = min(samples, rowsOfGroup)
+    while taken > 1, end(of: taken) > rowsOfGroup { taken -= 1 }
     var small = manifest
     small.views = 1
-    small.dataSet = DataSetIdentity(
-      name: manifest.dataSet.name, fingerprint: manifest.dataSet.fingerprint,
-      labels: Array(labels[..<rows]), classNames: manifest.dataSet.classNames)
+    small.dataSet.samples = taken
     let encoder = try BlockEncoder(manifest: small, calibration: calibration)
     let clock = ContinuousClock()
     let start = clock.now
@@ -73,15 +76,16 @@ struct PlannedChoice: Sendable {
     var result = MeasuredGroup.Choice()
     for (index, key) in keys.enumerated() {
       let samples = small.samples(of: key)
+      let rows = end(of: samples.lowerBound)..<end(of: samples.upperBound)
       let kept = (keptRows ?? 0) * (index + 1) / keys.count - (keptRows ?? 0) * index / keys.count
       result.blocks.append(
         try encoder.measure(
           logits: held.logits.span.extracting(
-            samples.lowerBound * classes..<samples.upperBound * classes),
-          labels: Array(labels[samples]), view: 0, block: key.block,
+            rows.lowerBound * classes..<rows.upperBound * classes),
+          labels: Array(labels[rows]), places: places?.part(samples), view: 0, block: key.block,
           firstSample: samples.lowerBound, viewDigest: Digest(of: "\(key)"),
           features: held.features.span.extracting(
-            samples.lowerBound * width..<samples.upperBound * width),
+            rows.lowerBound * width..<rows.upperBound * width),
           forCalibration: keptRows != nil, keptRows: kept))
     }
     result.seconds = (clock.now - start).inSeconds
@@ -92,10 +96,12 @@ struct PlannedChoice: Sendable {
   ///
   /// - Parameters:
   ///   - groups: the sample measured by this choice.
+  ///   - records: of a complete cache, as the sample has it.
   ///   - learning: how many groups were learned from.
-  ///   - teacherSeconds: seconds of one thread to render and answer one view.
+  ///   - teacherSeconds: seconds of one thread for the teacher's part of a record.
   func row(
-    _ groups: [MeasuredGroup.Choice], learning: Int, teacherSeconds: Double, threads: Int
+    _ groups: [MeasuredGroup.Choice], records: Int, learning: Int, teacherSeconds: Double,
+    threads: Int
   ) throws -> (report: PlanReport.Row, size: CacheSize, certificate: Certificate) {
     let encoder = try BlockEncoder(manifest: manifest, calibration: calibration)
     let clock = ContinuousClock()
@@ -118,8 +124,8 @@ struct PlannedChoice: Sendable {
     }
     let report = PlanReport.Row(
       manifest.encoding, tail: choice.tailName, subspaceTail: tail, options: choice.options,
-      size: size, records: manifest.records, packedRecords: packedRecords,
-      hours: seconds * Double(manifest.records) / Double(threads) / 3600, certificate: certificate)
+      size: size, records: records, packedRecords: packedRecords,
+      hours: seconds * Double(records) / Double(threads) / 3600, certificate: certificate)
     return (report, size, certificate)
   }
 
@@ -127,7 +133,7 @@ struct PlannedChoice: Sendable {
   private var teacherRuns: Double {
     guard choice.subspaceTail != nil else { return 1 }
     let learning = manifest.calibrationBlocks.reduce(0) { $0 + manifest.samples(of: $1).count }
-    return 1 + Double(learning) / Double(manifest.records)
+    return 1 + Double(learning) / Double(manifest.viewedSamples)
   }
 }
 

@@ -94,14 +94,16 @@ public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let owned = job.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
   let (crew, writer) = try begin(&work, job, owned)
   defer { crew.cancel() }
-  let records = work.manifest.records(in: BlockRuns(owned))
-  if !crew.writing.isEmpty { try writeBlocks(crew, of: records, work, writer, job) }
+  let views = work.manifest.viewedSamples(in: BlockRuns(owned))
+  if !crew.writing.isEmpty { try writeBlocks(crew, of: views, work, writer, job) }
   let learned = work.measuresAgain ? [] : crew.learning
   let made = crew.writing + learned.filter { owned.contains(work.manifest.position(of: $0)) }
+  let records = try writer.records(in: BlockRuns(owned))
+  let newRecords = try writer.records(
+    in: made.reduce(into: BlockRuns()) { $0.insert(work.manifest.position(of: $1)) })
   return PrecomputeResult(
     cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
-    blocks: owned.count, records: records,
-    newRecords: made.reduce(0) { $0 + work.manifest.samples(of: $1).count },
+    blocks: owned.count, records: records, newRecords: newRecords,
     seconds: (clock.now - start).inSeconds)
 }
 
@@ -164,7 +166,7 @@ private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [Me
   return work.measuresAgain ? [] : measured
 }
 
-/// Writes finished blocks in key order and commits every few seconds, while the crew makes the next.
+/// Writes finished blocks, of `total` views of samples, in key order and commits every few seconds, while the crew makes the next.
 private func writeBlocks(
   _ crew: BlockCrew, of total: Int, _ work: BlockWork, _ writer: CacheWriter,
   _ job: PrecomputeJob
@@ -172,7 +174,9 @@ private func writeBlocks(
   let keys = crew.writing
   let clock = ContinuousClock()
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
-  var progress = ProgressLine("precompute", unit: "records", total: total, done: done)
+  // How many records views have is not known before they are made.
+  let unit = work.manifest.encoding.positions == nil ? "records" : "views"
+  var progress = ProgressLine("precompute", unit: unit, total: total, done: done)
   var pending: [EncodedBlock] = []
   var lastCommit = clock.now
   func commit() throws {
@@ -200,5 +204,5 @@ private func writeBlocks(
   }
   try commit()
   progress.finish(done: done)
-  if done < total { throw Interruption.problem(after: "\(done) of \(total) records") }
+  if done < total { throw Interruption.problem(after: "\(done) of \(total) \(unit)") }
 }

@@ -60,8 +60,10 @@ public struct RowChoice: Hashable, Sendable {
   }
 
   /// The encoding of such records.
-  func encoding(classes: Int, featureWidth: Int?) -> Encoding {
-    Encoding(classes: classes, k: k, featureWidth: featureWidth, subspaceTail: subspaceTail)
+  func encoding(classes: Int, featureWidth: Int?, positions: Positions?) -> Encoding {
+    Encoding(
+      classes: classes, k: k, featureWidth: featureWidth, subspaceTail: subspaceTail,
+      positions: positions)
   }
 
   /// The options of `precompute` that choose it.

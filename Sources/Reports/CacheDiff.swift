@@ -39,10 +39,18 @@ public struct CacheDiff: Codable, Sendable {
     var meanTotalVariation: Double
   }
 
+  /// Records that only one of the two has.
+  public struct Unmatched: Codable, Sendable {
+    var a = 0
+    var b = 0
+  }
+
   /// One record; distances at T = 1.
   public struct SampleRow: Codable, Sendable {
     var sample: Int
     var view: Int
+    /// Absent where a view has one record.
+    var position: Int?
     var label: String
     var firstOfA: String
     var firstOfB: String
@@ -58,6 +66,8 @@ public struct CacheDiff: Codable, Sendable {
   public var differences: [String]
   /// Records that both hold.
   public var records: Int
+  /// Records at positions of compared views at which the other has none; absent without positions.
+  public var unmatched: Unmatched?
   /// Share of records whose first classes are the same.
   public var topOneAgreement: Double
   /// Distances at T = 1, 2 and 4.
@@ -118,6 +128,13 @@ private func demandSameViews(_ a: CacheReader, _ b: CacheReader) throws {
   demand(
     one.recipe.digest == other.recipe.digest,
     "recipe: \(one.recipe.digest.short) and \(other.recipe.digest.short)")
+  func text(_ manifest: Manifest) -> String {
+    manifest.encoding.positions.map { "\($0.maximum) with labels of the \($0.labels.rawValue)" }
+      ?? "one record per view"
+  }
+  demand(
+    one.encoding.positions == other.encoding.positions,
+    "positions: \(text(one)) and \(text(other))")
   demand(one.seed == other.seed, "seed: \(one.seed) and \(other.seed)")
   guard reasons.isEmpty else {
     throw Manifest.mismatch(
@@ -133,6 +150,7 @@ private struct CacheComparison {
   private let worst: Int
   private var record: RecordComparison
   private var records = 0
+  private var unmatched: CacheDiff.Unmatched?
   private var agreements = 0
   private var divergences = Self.temperatures.map { _ in ErrorStatistic() }
   private var variations = Self.temperatures.map { _ in ErrorStatistic() }
@@ -152,6 +170,7 @@ private struct CacheComparison {
     self.worst = worst
     record = RecordComparison(classes: names.count)
     classes = Array(repeating: ClassSums(), count: names.count)
+    unmatched = manifest.encoding.positions.map { _ in CacheDiff.Unmatched() }
   }
 
   mutating func run(
@@ -168,23 +187,42 @@ private struct CacheComparison {
         let key = BlockKey(view: view, block: block)
         guard blocksA.contains(a.manifest.position(of: key)) else { continue }
         try a.decode(view: view, block: block, into: &batchA)
-        for (row, sample) in a.manifest.samples(of: key).enumerated() {
+        for (index, sample) in a.manifest.samples(of: key).enumerated() {
           let other = BlockKey(view: view, block: sample / rowsB)
           if other.block != heldB {
             guard blocksB.contains(b.manifest.position(of: other)) else { continue }
             try b.decode(view: view, block: other.block, into: &batchB)
             heldB = other.block
           }
-          add(batchA, row, batchB, sample % rowsB, sample: sample, view: view)
+          add(batchA, index, batchB, sample % rowsB, sample: sample, view: view)
         }
         try progress(view * a.manifest.dataSet.samples + (block + 1) * rowsA, total)
       }
     }
   }
 
+  /// Adds the records of a sample: sample `indexA` of one block and `indexB` of the other.
   private mutating func add(
-    _ batchA: TeacherBatch, _ rowA: Int, _ batchB: TeacherBatch, _ rowB: Int, sample: Int,
+    _ batchA: TeacherBatch, _ indexA: Int, _ batchB: TeacherBatch, _ indexB: Int, sample: Int,
     view: Int
+  ) {
+    guard let placesA = batchA.places, let placesB = batchB.places else {
+      return add(batchA, row: indexA, batchB, row: indexB, sample, view, position: nil)
+    }
+    var matched = 0
+    for rowA in placesA.rows(of: indexA) {
+      let position = Int(placesA.positions[rowA])
+      guard let rowB = placesB.row(of: indexB, position: position) else { continue }
+      add(batchA, row: rowA, batchB, row: rowB, sample, view, position: position)
+      matched += 1
+    }
+    unmatched?.a += placesA.rows(of: indexA).count - matched
+    unmatched?.b += placesB.rows(of: indexB).count - matched
+  }
+
+  private mutating func add(
+    _ batchA: TeacherBatch, row rowA: Int, _ batchB: TeacherBatch, row rowB: Int, _ sample: Int,
+    _ view: Int, position: Int?
   ) {
     record.load(batchA, rowA, batchB, rowB)
     let distances = Self.temperatures.map {
@@ -209,7 +247,8 @@ private struct CacheComparison {
     let first = (batchA.classIDs[rowA * batchA.k], batchB.classIDs[rowB * batchB.k])
     keepIfWorse(distances[0].divergence) {
       CacheDiff.SampleRow(
-        sample: sample, view: view, label: names[label], firstOfA: names[Int(first.0)],
+        sample: sample, view: view, position: position, label: names[label],
+        firstOfA: names[Int(first.0)],
         firstOfB: names[Int(first.1)], divergence: distances[0].divergence,
         totalVariation: distances[0].totalVariation)
     }
@@ -225,7 +264,7 @@ private struct CacheComparison {
 
   func report(a: CacheDiff.Side, b: CacheDiff.Side, differences: [String]) -> CacheDiff {
     CacheDiff(
-      a: a, b: b, differences: differences, records: records,
+      a: a, b: b, differences: differences, records: records, unmatched: unmatched,
       topOneAgreement: Double(agreements) / Double(max(records, 1)),
       atTemperature: Self.temperatures.indices.map {
         CacheDiff.AtTemperature(

@@ -7,6 +7,10 @@ extension CacheDiff {
     for line in differences.prefix(20) { text += "  \(line)\n" }
     if differences.count > 20 { text += "  ... and \(differences.count - 20) more, see --json\n" }
     text += "\(records) records compared\n"
+    if let unmatched, unmatched.a + unmatched.b > 0 {
+      text +=
+        "\(unmatched.a) records of A and \(unmatched.b) of B are at positions without the other\n"
+    }
     if records == 0 { return text }
     text += String(format: "same first class %.2f %%\n", 100 * topOneAgreement)
     if let rankCorrelation {
@@ -44,7 +48,7 @@ extension CacheDiff {
     var text = "\n" + line("worst records, T = 1", ["KL", "variation", "label, first of A, of B"])
     for row in worstSamples {
       text += line(
-        "sample \(row.sample), view \(row.view)",
+        "sample \(row.sample), view \(row.view)" + (row.position.map { ", position \($0)" } ?? ""),
         [number(row.divergence), number(row.totalVariation)])
       text.removeLast()
       text += "  \(row.label), \(row.firstOfA), \(row.firstOfB)\n"

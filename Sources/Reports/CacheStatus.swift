@@ -28,8 +28,8 @@ public struct CacheStatus: Codable, Equatable, Sendable {
   public var records: Int
   /// Blocks of the complete cache.
   public var totalBlocks: Int
-  /// Records of the complete cache.
-  public var totalRecords: Int
+  /// Records of the complete cache; with positions absent until all blocks are there.
+  public var totalRecords: Int?
   /// The number of shards; absent when it is neither given nor noted.
   public var shards: Int?
   /// The shards with missing blocks, as `3,7,12-15`; empty when there are none.
@@ -47,6 +47,7 @@ extension CacheStatus {
   public init(of paths: [String], shards: Int?) throws {
     var stored = BlockRuns()
     var first: CacheReader?
+    records = 0
     folders = []
     for path in paths {
       guard let cache = try CacheReader.ifBegun(path) else {
@@ -56,11 +57,12 @@ extension CacheStatus {
       if let first { try cache.demandSameJob(as: first) }
       first = first ?? cache
       let blocks = try cache.blocks
+      records += try cache.records(in: blocks.subtracting(stored))
       stored = stored.union(blocks)
       folders.append(
         Folder(
           path: path, state: cache.isSealed ? "sealed" : "unfinished", shard: try cache.shard,
-          blocks: blocks.count, records: cache.manifest.records(in: blocks)))
+          blocks: blocks.count, records: try cache.records(in: blocks)))
     }
     guard let first else {
       throw Problem(.noInput, "there is no cache in \(paths.joined(separator: ", "))")
@@ -68,9 +70,10 @@ extension CacheStatus {
     let manifest = first.manifest
     fingerprint = first.fingerprint
     blocks = stored.count
-    records = manifest.records(in: stored)
     totalBlocks = manifest.blockCount
-    totalRecords = manifest.records
+    let isKnown = manifest.encoding.positions == nil || blocks == totalBlocks
+    totalRecords =
+      isKnown ? (manifest.encoding.positions == nil ? manifest.records : records) : nil
     let noted = Set(folders.compactMap(\.shard?.count))
     self.shards = shards ?? (noted.count == 1 ? noted.first : nil)
     missingShards = self.shards.map { count in
@@ -90,7 +93,8 @@ extension CacheStatus {
       text +=
         "\(folder.path): \(folder.state)\(shard), \(folder.blocks) blocks, \(folder.records) records\n"
     }
-    text += "together \(blocks) of \(totalBlocks) blocks, \(records) of \(totalRecords) records\n"
+    let total = totalRecords.map { " of \($0)" } ?? ""
+    text += "together \(blocks) of \(totalBlocks) blocks, \(records)\(total) records\n"
     guard let shards, let missingShards else { return text }
     return text
       + (missingShards.isEmpty

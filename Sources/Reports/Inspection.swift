@@ -57,6 +57,20 @@ public struct Inspection: Codable, Sendable {
     var bytesPerRecord: Double
   }
 
+  /// At how many positions a view has records.
+  public struct PositionsReport: Codable, Sendable {
+    /// M.
+    var maximum: Int
+    /// "sample" or "position": whose labels records have.
+    var labels: String
+    /// Records of a view.
+    var mean: Double
+    var min: Int
+    var max: Int
+    /// Stored bytes of a view's blocks, checksums included.
+    var bytesPerView: Double
+  }
+
   /// The mass outside the head at a temperature.
   public struct TailMass: Codable, Sendable {
     var temperature: String
@@ -141,7 +155,9 @@ public struct Inspection: Codable, Sendable {
   public var subspaceTail: SubspaceReport?
   /// What is kept of the order of the classes behind the head; absent when nothing is.
   public var ranking: RankingReport?
-  /// Share of (sample, view > 0) whose first choice is that of view 0; absent with one view.
+  /// At how many positions views have records; absent when they have one record each.
+  public var positions: PositionsReport?
+  /// Share of (sample, view > 0), or of their positions that view 0 has too, whose first choice is that of view 0; absent with one view.
   public var viewAgreement: Double?
   /// One row per class.
   public var perClass: [ClassRow]
@@ -214,6 +230,13 @@ extension Inspection {
     ranking = encoding.ranking.map { kept in
       let bytes = sizes.filter { $0.name == "ranking" }.reduce(0) { $0 + $1.storedBytes }
       return RankingReport(kept: kept.rawValue, bytesPerRecord: perRecord(bytes))
+    }
+    positions = encoding.positions.map { positions in
+      let (least, most, views) = statistics.positions
+      return PositionsReport(
+        maximum: positions.maximum, labels: positions.labels.rawValue,
+        mean: Double(records) / Double(Swift.max(views, 1)), min: views == 0 ? 0 : least, max: most,
+        bytesPerView: Double(blockBytes) / Double(Swift.max(views, 1)))
     }
     viewAgreement = statistics.viewAgreement
     perClass = statistics.perClass

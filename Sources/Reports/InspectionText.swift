@@ -29,7 +29,8 @@ extension Inspection {
       ),
       (
         "records",
-        "\(records) = \(dataSet.samples) samples x \(views) views, k = \(k) of \(classes) classes"
+        "\(records) = \(dataSet.samples) samples x \(views) views\(positionsText), k = \(k) of "
+          + "\(classes) classes"
       ),
       (
         "size",
@@ -39,6 +40,14 @@ extension Inspection {
     ])
       + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
         ?? "") + subspaceText + rankingText
+  }
+
+  private var positionsText: String {
+    guard let positions else { return "" }
+    return String(
+      format: " x %.2f of %d positions (%d to %d a view, with labels of the %@; %.1f bytes a view)",
+      positions.mean, positions.maximum, positions.min, positions.max, positions.labels,
+      positions.bytesPerView)
   }
 
   private var subspaceText: String {

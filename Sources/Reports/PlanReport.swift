@@ -12,18 +12,41 @@ public struct PlanReport: Codable, Sendable {
     public var samples: Int
     /// V.
     public var views: Int
-    /// n x V.
+    /// n x V; with positions about as many as the sample promises.
     public var records: Int
     /// C.
     public var classes: Int
+    /// Of a view; absent when it has one.
+    public var positions: Positions?
 
-    /// A job of `samples` x `views` records.
-    public init(dataSet: String, samples: Int, views: Int, classes: Int) {
+    /// At how many positions a view has records.
+    public struct Positions: Codable, Sendable {
+      /// M.
+      public var maximum: Int
+      /// "sample" or "position": whose labels records have.
+      public var labels: String
+      /// Records of a view, as the sample has them.
+      public var mean: Double
+
+      /// Records at up to `maximum` positions.
+      public init(maximum: Int, labels: String, mean: Double) {
+        self.maximum = maximum
+        self.labels = labels
+        self.mean = mean
+      }
+    }
+
+    /// A job of `samples` x `views` views.
+    public init(
+      dataSet: String, samples: Int, views: Int, classes: Int, records: Int,
+      positions: Positions? = nil
+    ) {
       self.dataSet = dataSet
       self.samples = samples
       self.views = views
       self.classes = classes
-      records = samples * views
+      self.records = records
+      self.positions = positions
     }
   }
 

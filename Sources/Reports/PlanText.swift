@@ -8,29 +8,34 @@ extension PlanReport {
   }
 
   private var jobText: String {
-    let rate = 1 / max(sample.teacherSecondsPerRecord, 1e-9)
+    let mean = job.positions?.mean ?? 1
+    let rate = 1 / max(mean * sample.teacherSecondsPerRecord, 1e-9)
+    let positions = job.positions.map {
+      String(format: " x %.2f of %d positions", $0.mean, $0.maximum)
+    }
     return """
-      \(job.dataSet): \(job.samples) samples x \(job.views) views = \(job.records) records of \
+      \(job.dataSet): \(job.samples) samples x \(job.views) views\(positions ?? "") = \(job.records) records of \
       \(job.classes) classes, \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
       teacher: \(String(format: rate < 100 ? "%.3g" : "%.0f", rate)) views a second and thread, measured on \
-      \(sample.records) of them
+      \(positions == nil ? "\(sample.records) of them" : "\(sample.records) records")
 
       """
   }
 
   private var sizesText: String {
-    let heading = [
-      "k", "tail", "B/record", "fixed B/record", "whole cache", "time",
-    ]
+    let mean = job.positions?.mean
+    let heading =
+      ["k", "tail", "B/record"] + (mean == nil ? [] : ["B/view"])
+      + ["fixed B/record", "whole cache", "time"]
     let table = TextTable.lines(
       [heading]
         + rows.enumerated().map { index, row in
-          [
-            name(index), row.tail, String(format: "%.2f", row.bytesPerRecord),
-            String(format: "%.3f", row.fixedBytesPerRecord),
-            ByteCount.text(Double(row.cacheBytes)),
-            time(row.hours * 3600),
-          ]
+          let view = mean.map { String(format: "%.2f", $0 * row.bytesPerRecord) }
+          return [name(index), row.tail, String(format: "%.2f", row.bytesPerRecord)]
+            + [view].compactMap { $0 } + [
+              String(format: "%.3f", row.fixedBytesPerRecord),
+              ByteCount.text(Double(row.cacheBytes)), time(row.hours * 3600),
+            ]
         })
     return table + rows.compactMap(\.axesText).joined()
   }

@@ -7,6 +7,7 @@ import Views
 
 /// One record for people: the classes the teacher named and, when the data set is there, the picture.
 ///
+/// Of a cache with positions the records of a view, a line each.
 /// - Parameters:
 ///   - augmenter: renders the view; `nil` leaves the picture out.
 /// - Throws: `Problem(.usage)` when there is no such record.
@@ -25,15 +26,49 @@ public func describeRecord(
   try cache.decode(view: view, block: sample / blockRows, into: &batch)
   var text = "sample \(sample), view \(view)\n"
   if let augmenter { text += picture(of: sample, view: view, augmenter) }
-  return text + table(of: batch, row: sample % blockRows, names: manifest.dataSet.classNames)
+  let names = manifest.dataSet.classNames
+  guard let places = batch.places else {
+    return text + table(of: batch, row: sample % blockRows, names: names)
+  }
+  return text + lines(of: batch, places, sample % blockRows, manifest, names: names)
+}
+
+/// A line for each position: its label, and the first three classes.
+private func lines(
+  of batch: TeacherBatch, _ places: RowPlaces, _ sample: Int, _ manifest: Manifest, names: [String]
+) -> String {
+  let rows = places.rows(of: sample)
+  let maximum = manifest.encoding.positions?.maximum ?? 1
+  var text = "records at \(rows.count) of \(maximum) positions\n"
+  if rows.isEmpty { return text }
+  text += "position  rank of the label  label: first classes\n"
+  for row in rows {
+    let label = Int(batch.labels[row])
+    let total = headSum(batch, row) * (1 + tailRatio(batch, row))
+    let first = (0..<min(3, batch.k)).map { j in
+      let place = row * batch.k + j
+      return names[Int(batch.classIDs[place])]
+        + String(format: " %.6f", exp(-Double(batch.gaps[place])) / total)
+    }
+    text +=
+      String(format: "%8d %18d  ", Int(places.positions[row]), Int(batch.labelRanks[row]) + 1)
+      + "\(names[label]): \(first.joined(separator: ", "))\n"
+  }
+  return text
+}
+
+private func headSum(_ batch: TeacherBatch, _ row: Int) -> Double {
+  (0..<batch.k).reduce(0) { $0 + exp(-Double(batch.gaps[row * batch.k + $1])) }
+}
+
+private func tailRatio(_ batch: TeacherBatch, _ row: Int) -> Double {
+  batch.k < batch.classes ? exp(batch.logTailRatio(row: row, temperature: 1)) : 0
 }
 
 private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String {
   let k = batch.k
   let label = Int(batch.labels[row])
-  var head = 0.0
-  for j in 0..<k { head += exp(-Double(batch.gaps[row * k + j])) }
-  let ratio = k < batch.classes ? exp(batch.logTailRatio(row: row, temperature: 1)) : 0
+  let (head, ratio) = (headSum(batch, row), tailRatio(batch, row))
   var text =
     "label \(names[label]) (\(label)), rank \(batch.labelRanks[row] + 1) of \(batch.classes)\n"
   if batch.hasFeatureNorms {

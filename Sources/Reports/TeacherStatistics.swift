@@ -16,7 +16,9 @@ struct TeacherStatistics {
   private var massByRank: [Double]
   private var tailSums: [Double]
   private var tailMaxima: [Double]
-  private var firstView: (block: Int, named: [Int32]) = (-1, [])
+  private var firstView: (block: Int, named: [Int32], places: RowPlaces?) = (-1, [], nil)
+  /// Records of a view: the fewest, the most, and how many views there were.
+  private(set) var positions = (least: Int.max, most: 0, views: 0)
   private var compared = 0
   private var agreeing = 0
   private var classRecords: [Int]
@@ -48,10 +50,34 @@ struct TeacherStatistics {
       addProbabilities(block, row)
     }
     for norm in block.featureNorms { normCounts[norm, default: 0] += 1 }
-    if view == 0 { firstView = (number, named) }
-    if view > 0 && firstView.block == number {
+    if let places = block.places { count(places) }
+    if view == 0 { firstView = (number, named, block.places) }
+    if view > 0 && firstView.block == number { compare(named, block.places) }
+  }
+
+  private mutating func count(_ places: RowPlaces) {
+    for sample in 0..<places.samples {
+      let records = places.rows(of: sample).count
+      positions.least = min(positions.least, records)
+      positions.most = max(positions.most, records)
+    }
+    positions.views += places.samples
+  }
+
+  /// Compares the first choices of a view with those of view 0, at the positions that both have.
+  private mutating func compare(_ named: [Int32], _ places: RowPlaces?) {
+    guard let places, let first = firstView.places else {
       compared += named.count
       agreeing += zip(named, firstView.named).count { $0 == $1 }
+      return
+    }
+    for sample in 0..<places.samples {
+      for row in places.rows(of: sample) {
+        let position = Int(places.positions[row])
+        guard let other = first.row(of: sample, position: position) else { continue }
+        compared += 1
+        agreeing += named[row] == firstView.named[other] ? 1 : 0
+      }
     }
   }
 

@@ -21,7 +21,9 @@ struct ClassMap {
       throw configuration.problem(
         "output.position.blank is \(blank), the model has \(modelClasses) classes")
     }
-    let kept = (0..<Int32(modelClasses)).filter { $0 != configuration.blank.map { Int32($0) } }
+    let kept = (0..<Int32(modelClasses)).filter {
+      $0 != configuration.removedBlank.map { Int32($0) }
+    }
     let names = try classNames(configuration, session, modelClasses)
     switch configuration.keep {
     case .all:
@@ -39,7 +41,7 @@ struct ClassMap {
           throw Problem(
             .configuration,
             "\(file), line \(place + 1): '\(line)' is no class of the model, 0...\(modelClasses - 1)"
-              + (configuration.blank.map { " without the blank \($0)" } ?? ""))
+              + (configuration.removedBlank.map { " without the blank \($0)" } ?? ""))
         }
         return index
       }

@@ -11,12 +11,14 @@ import ONNXRuntime
 /// | probabilities | log p, p at least floor |
 /// | sigmoid | log(p / (1 - p)), p in floor...(1 - 2^-24) |
 ///
-/// Log p is a logit: softmax gives p back, and at another temperature p^(1/T) up to a factor. Of several
-/// positions one is chosen among all classes; then classes are taken out by the class map.
+/// Log p is a logit: softmax gives p back, and at another temperature p^(1/T) up to a factor. Positions are
+/// chosen by all classes; then classes are taken out by the class map.
 struct OutputPlan {
   let kind: ONNXConfiguration.OutputKind
   let layout: ONNXConfiguration.OutputLayout
   let floor: Float
+  /// nil for layout nc.
+  let rule: ONNXConfiguration.PositionRule?
   let blank: Int?
   let name: String
   /// The whole output.
@@ -38,6 +40,7 @@ struct OutputPlan {
     kind = configuration.outputKind
     layout = configuration.outputLayout
     floor = configuration.floor
+    rule = configuration.positionRule
     blank = configuration.blank
     model = configuration.model
     shape = trial.shape
@@ -53,7 +56,15 @@ struct OutputPlan {
     }
     classes = shape[shape.count - 1]
     positions = layout == .nc ? 1 : shape[1 - batchAxis]
+    if rule == .every || rule == .nonblank, positions < 2 {
+      throw configuration.problem(
+        "output.position.rule is \(rule?.rawValue ?? ""), but \(model) gives one position: choose best-nonblank"
+      )
+    }
   }
+
+  /// M, the positions of a view that may be recorded.
+  var recordedPositions: Int { rule == .every || rule == .nonblank ? positions : 1 }
 
   /// Everything that decides the rows, for the teacher's identity.
   var identity: JSONValue {
@@ -61,8 +72,9 @@ struct OutputPlan {
       "name": .string(name), "kind": .string(kind.rawValue), "layout": .string(layout.rawValue),
       "floor": .text(floor),
     ]
-    if let blank {
-      members["position"] = .string("best-nonblank, blank \(blank) of \(positions) positions")
+    if let rule {
+      let blank = rule == .every ? nil : blank.map { ", blank \($0)" }
+      members["position"] = .string("\(rule.rawValue)\(blank ?? "") of \(positions) positions")
     }
     return .object(members)
   }
@@ -108,6 +120,51 @@ struct OutputReader {
         }
       }
     }
+  }
+
+  /// Writes the logits [count, positions, kept classes] of the first `count` samples of an output, and says
+  /// which positions count; the rows of others are left as they are.
+  ///
+  /// - Throws: as `read`.
+  func readPositions(
+    _ output: Span<Float>, count: Int, into logits: inout MutableSpan<Float>,
+    places: inout RowPlaces
+  ) throws {
+    let width = indices.count
+    let positions = plan.positions
+    precondition(
+      logits.count == count * positions * width,
+      "room for \(logits.count) of \(count) x \(positions) x \(width)")
+    var counting: [Int32] = []
+    try output.withUnsafeBufferPointer { output in
+      try logits.withUnsafeMutableBufferPointer { logits in
+        for sample in 0..<count {
+          counting.removeAll(keepingCapacity: true)
+          for position in 0..<positions {
+            let row = output.baseAddress! + plan.start(sample: sample, position: position)
+            if plan.rule == .nonblank, isBlank(row) { continue }
+            counting.append(Int32(position))
+            let start = (sample * positions + position) * width
+            let target = UnsafeMutableBufferPointer(rebasing: logits[start..<start + width])
+            take(row, into: target)
+            try convert(target)
+          }
+          places.append(sampleAt: counting)
+        }
+      }
+    }
+  }
+
+  /// Whether no class is likelier than blank.
+  ///
+  /// A row with NaN is not: who writes the record refuses it.
+  private func isBlank(_ row: UnsafePointer<Float>) -> Bool {
+    guard let blank = plan.blank else { return false }
+    var isNumber = true
+    for index in 0..<plan.classes { isNumber = isNumber && row[index] == row[index] }
+    let others = max(
+      largestValue(row, blank), largestValue(row + blank + 1, plan.classes - blank - 1))
+    return isNumber && others <= row[blank]
   }
 
   /// A sample's row; of several positions, the best one.

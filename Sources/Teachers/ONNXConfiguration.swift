@@ -14,6 +14,11 @@ struct ONNXConfiguration {
   }
   /// The order of samples, positions and classes in the output.
   enum OutputLayout: String { case nc, ntc, tnc }
+  /// Which positions of layouts ntc and tnc are recorded.
+  enum PositionRule: String {
+    case every, nonblank
+    case bestNonblank = "best-nonblank"
+  }
   /// Which classes are recorded.
   enum Keep {
     case all, dataSet
@@ -40,8 +45,10 @@ struct ONNXConfiguration {
   var outputKind: OutputKind
   var floor: Float
   var outputLayout: OutputLayout
-  /// The blank class of the rule `best-nonblank`.
+  var positionRule: PositionRule?
+  /// The class that means nothing.
   var blank: Int?
+  private var keepsBlank: Bool
   var classNames: JSONValue?
   var keep: Keep
 
@@ -77,7 +84,10 @@ struct ONNXConfiguration {
     outputKind = output?["kind"]?.string.flatMap(OutputKind.init) ?? .logits
     floor = output?["floor"]?.double.map { Float($0) } ?? Float.leastNormalMagnitude
     outputLayout = output?["layout"]?.string.flatMap(OutputLayout.init) ?? .nc
-    blank = output?["position"]?["blank"]?.integer
+    let position = output?["position"]
+    positionRule = position?["rule"]?.string.flatMap(PositionRule.init)
+    blank = position?["blank"]?.integer
+    keepsBlank = position?["keep-blank"]?.bool ?? false
     classNames = value["class-names"]
     let keep = value["keep-classes"]
     if let names = file(keep?["names"]?.string) {
@@ -95,16 +105,19 @@ struct ONNXConfiguration {
     guard floor >= Float.leastNormalMagnitude else {
       throw problem("output.floor must be at least \(Float.leastNormalMagnitude)")
     }
-    guard (outputLayout == .nc) == (blank == nil) else {
+    guard (outputLayout == .nc) == (positionRule == nil) else {
       throw problem(
         outputLayout == .nc
           ? "layout nc has one position: leave out output.position"
-          : "layout \(outputLayout) needs output.position, which of the positions is recorded")
+          : "layout \(outputLayout) needs output.position, which of the positions are recorded")
     }
     guard classNames?["metadata"] == nil || classNames?["file"] == nil else {
       throw problem("class-names come from metadata or from a file, not from both")
     }
   }
+
+  /// The class that is left out of every row.
+  var removedBlank: Int? { keepsBlank ? nil : blank }
 
   /// A problem with this configuration.
   func problem(_ text: String) -> Problem { Problem(.configuration, "\(path): \(text)") }

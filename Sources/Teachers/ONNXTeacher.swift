@@ -1,6 +1,7 @@
 import BLAS
 public import Basics
 public import DataSets
+import Losses
 import ONNXRuntime
 import Views
 
@@ -15,6 +16,8 @@ public struct ONNXTeacher: Teacher {
   public let identity: JSONValue
   /// See `Teacher`.
   public var classes: Int { map.indices.count }
+  /// See `Teacher`: 1 unless the configuration records more than the best.
+  public var positions: Int { output.recordedPositions }
   /// See `Teacher`.
   public var batchSize: Int { input.shape[0] }
   private let session: Session
@@ -27,14 +30,20 @@ public struct ONNXTeacher: Teacher {
   /// - Parameters:
   ///   - configuration: fits `schemas/teacher.schema.json`, with kind `onnx`.
   ///   - path: the configuration's file; paths in it start at its folder.
+  ///   - positions: the labels of a sample.
   ///   - library: where the command line says that ONNX Runtime is.
   /// - Throws: `Problem`: no runtime (with what to install), a file that is no model, or a model,
   ///   configuration and data set that do not fit together.
   public init(
     configuration: JSONValue, path: String, inputShape: SampleShape, classNames: [String],
-    library: String?
+    positions: Int = 1, library: String?
   ) throws {
     let configuration = try ONNXConfiguration(configuration, path: path)
+    if positions > 1, configuration.positionRule == .nonblank {
+      throw configuration.problem(
+        "output.position.rule is nonblank, but the data set has labels for \(positions) positions, which "
+          + "say themselves which are recorded: choose every")
+    }
     let model = try Files.read(configuration.model)
     let runtime = try Runtime(
       LibraryPlace.chosen(flag: library, configured: configuration.runtime))
@@ -108,6 +117,21 @@ private final class ONNXSession<Element: InputElement>: TeacherSession {
   }
 
   func logits(of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>) throws {
+    let given = try run(batch)
+    try given.withValues { try reader.read($0, count: batch.count, into: &logits) }
+  }
+
+  func logits(
+    of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>,
+    places: inout RowPlaces
+  ) throws {
+    let given = try run(batch)
+    try given.withValues {
+      try reader.readPositions($0, count: batch.count, into: &logits, places: &places)
+    }
+  }
+
+  private func run(_ batch: borrowing ViewBatch) throws -> OutputTensor {
     precondition(batch.count <= plan.shape[0], "\(batch.count) views for \(plan.shape)")
     input.withMutableValues { filler.fill(&$0, with: batch) }
     let given = try session.run(input, as: plan.name, giving: output.name)
@@ -117,7 +141,7 @@ private final class ONNXSession<Element: InputElement>: TeacherSession {
         "\(output.model) gave \(output.name) of shape \(given.shape), before it was \(output.shape)"
       )
     }
-    try given.withValues { try reader.read($0, count: batch.count, into: &logits) }
+    return given
   }
 }
 

@@ -15,10 +15,10 @@ public func openTeacher(
   if configuration["kind"]?.string == "onnx" {
     return try ONNXTeacher(
       configuration: configuration, path: path, inputShape: dataSet.shape,
-      classNames: dataSet.classNames, library: onnxRuntime)
+      classNames: dataSet.classNames, positions: dataSet.positions, library: onnxRuntime)
   }
   let weights = Files.path(configuration["weights"]?.string ?? "", relativeTo: path)
   return try NativeTeacher(
     weightsPath: weights, batchSize: configuration["batch"]?.integer ?? 64,
-    inputShape: dataSet.shape)
+    inputShape: dataSet.shape, positions: dataSet.positions)
 }

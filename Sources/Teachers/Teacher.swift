@@ -1,4 +1,5 @@
 public import Basics
+public import Losses
 public import Views
 
 /// Whoever gives logits, and perhaps features, for views: a network of this package, an ONNX model.
@@ -8,8 +9,10 @@ public protocol Teacher: Sendable {
   /// Everything that decides its logits: weights, preprocessing, batch shape, runtime. Part of a
   /// cache's fingerprint, so free of paths and clocks.
   var identity: JSONValue { get }
-  /// C, the number of logits per view.
+  /// C, the number of logits per view, or per position of it.
   var classes: Int { get }
+  /// M, the number of positions of a view that it may speak at: 1, or time steps, tokens, proposals.
+  var positions: Int { get }
   /// D, the width of the features: the input of its last linear layer; 0 when it shows none.
   var featureWidth: Int { get }
   /// Views per forward pass; float results depend on it.
@@ -24,7 +27,18 @@ public protocol TeacherSession: AnyObject {
   /// Gives logits [batch.count, classes], row-major, in natural-log units.
   ///
   /// - Throws: `Problem` when the batch does not fit the teacher.
+  /// - Precondition: the teacher speaks at one position.
   func logits(of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>) throws
+
+  /// Gives logits [batch.count, positions, classes], and says which positions of each view count.
+  ///
+  /// Those of the other positions are left as they are, or anything finite.
+  /// - Parameter places: gets a sample for each view of the batch.
+  /// - Throws: `Problem` when the batch does not fit the teacher.
+  /// - Precondition: the teacher speaks at more positions than one.
+  func logits(
+    of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>,
+    places: inout RowPlaces) throws
 
   /// Gives the features [batch.count, featureWidth] behind the logits that were given last.
   ///
@@ -33,11 +47,28 @@ public protocol TeacherSession: AnyObject {
 }
 
 extension Teacher {
+  /// One row per view, unless a teacher says otherwise.
+  public var positions: Int { 1 }
   /// No features, unless a teacher says otherwise.
   public var featureWidth: Int { 0 }
 }
 
 extension TeacherSession {
+  /// For teachers that speak at many positions.
+  public func logits(
+    of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>
+  ) throws {
+    preconditionFailure("this teacher speaks at many positions")
+  }
+
+  /// For teachers that speak at one.
+  public func logits(
+    of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>,
+    places: inout RowPlaces
+  ) throws {
+    preconditionFailure("this teacher speaks at one position")
+  }
+
   /// For teachers that show none.
   public func features(into features: inout MutableSpan<Float>) throws {
     preconditionFailure("this teacher shows no features")

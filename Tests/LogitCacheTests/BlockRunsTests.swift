@@ -41,7 +41,7 @@ import Testing
     #expect(shards.first?.lowerBound == 0 && shards.last?.upperBound == manifest.blockCount)
     #expect(zip(shards, shards.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
     #expect(shards.map(\.count).max()! - shards.map(\.count).min()! <= 1)
-    #expect(shards.reduce(0) { $0 + manifest.records(in: BlockRuns($1)) } == manifest.records)
+    #expect(shards.reduce(0) { $0 + manifest.viewedSamples(in: BlockRuns($1)) } == manifest.records)
   }
 
   @Test func `records are counted with the short last block of each view`() {
@@ -51,7 +51,7 @@ import Testing
         let plain = (first..<end).reduce(0) {
           $0 + manifest.samples(of: manifest.blockKey(at: $1)).count
         }
-        #expect(manifest.records(in: BlockRuns(first..<end)) == plain, "\(first)..<\(end)")
+        #expect(manifest.viewedSamples(in: BlockRuns(first..<end)) == plain, "\(first)..<\(end)")
       }
     }
   }

@@ -19,29 +19,33 @@ struct Job: Sendable {
 
   init(
     classes: Int, k: Int, samples: Int, views: Int = 1, blockRows: Int = 8, seed: UInt64 = 1,
-    zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil
+    zstdLevel: Int = 1, temperatures: [Temperature] = [1, 2, 4], featureWidth: Int? = nil,
+    positions: Positions? = nil
   ) {
     self.seed = seed
     labelSeed = seed
-    let labels = (0..<samples).map { Job.label(sample: $0, classes: classes, seed: seed) }
+    let each = positions?.labels == .position ? positions?.maximum ?? 1 : 1
+    let labels = (0..<samples).flatMap { sample in
+      (0..<each).map { Job.label(sample: sample, position: $0, of: each, classes, seed: seed) }
+    }
     manifest = Manifest(
       dataSet: DataSetIdentity(
-        name: "toys", fingerprint: Digest(of: "toys"), labels: labels,
+        name: "toys", fingerprint: Digest(of: "toys"), labels: labels, positions: each,
         classNames: (0..<classes).map { "class \($0)" }),
       recipe: RecipeIdentity(
         digest: Digest(of: "flip"), content: .object(["flip": .string("1/2")])),
       seed: 7, views: views, teacher: .object(["weights": .string("tiny")]),
       encoding: Encoding(
         classes: classes, k: k, temperatures: temperatures, featureWidth: featureWidth,
-        blockRows: blockRows, zstdLevel: zstdLevel))
+        positions: positions, blockRows: blockRows, zstdLevel: zstdLevel))
   }
 
   var classes: Int { manifest.encoding.classes }
 
   /// A row of one of several kinds: ordinary, sharp, tied, extreme, constant.
-  func row(view: Int, sample: Int) -> [Float] {
+  func row(view: Int, sample: Int, position: Int = 0) -> [Float] {
     var generator = SeededGenerator(
-      seed: seed &* 1_000_003 &+ UInt64(view) &* 7919 &+ UInt64(sample))
+      seed: seed &* 1_000_003 &+ UInt64(view) &* 7919 &+ UInt64(sample) &+ UInt64(position) << 40)
     _ = generator.next()
     let kind = Int.random(in: 0..<12, using: &generator)
     return (0..<classes).map { _ in
@@ -79,7 +83,16 @@ struct Job: Sendable {
     Job.label(sample: sample, classes: classes, seed: labelSeed)
   }
 
-  var labels: [Int32] { (0..<manifest.dataSet.samples).map { label(sample: $0) } }
+  var labels: [Int32] {
+    guard let positions, positions.labels == .position else {
+      return (0..<manifest.dataSet.samples).map { label(sample: $0) }
+    }
+    return (0..<manifest.dataSet.samples * positions.maximum).map { index in
+      let (sample, position) = index.quotientAndRemainder(dividingBy: positions.maximum)
+      return Job.label(
+        sample: sample, position: position, of: positions.maximum, classes, seed: labelSeed)
+    }
+  }
 
   static func label(sample: Int, classes: Int, seed: UInt64) -> Int32 {
     var generator = SeededGenerator(seed: seed &+ 99 &* UInt64(sample + 1))
@@ -89,13 +102,28 @@ struct Job: Sendable {
   func viewDigest(_ key: BlockKey) -> Digest { Digest(of: "pixels of \(key)") }
 
   func encode(_ key: BlockKey, with encoder: BlockEncoder) throws -> EncodedBlock {
+    try encoder.pack(measure(key, with: encoder))
+  }
+
+  func measure(
+    _ key: BlockKey, with encoder: BlockEncoder, forCalibration: Bool = false
+  ) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
-    let logits = samples.flatMap { row(view: key.view, sample: $0) }
+    let records = records(of: key)
+    let logits = records.flatMap { row(view: key.view, sample: $0.sample, position: $0.position) }
     let features = samples.flatMap { feature(view: key.view, sample: $0) }
-    return try encoder.encode(
-      logits: logits.span, labels: samples.map { label(sample: $0) }, view: key.view,
+    return try encoder.measure(
+      logits: logits.span, labels: records.map(\.label), places: places(of: key), view: key.view,
       block: key.block, firstSample: samples.lowerBound, viewDigest: viewDigest(key),
-      features: features.span)
+      features: features.span, forCalibration: forCalibration,
+      keptRows: forCalibration && manifest.encoding.subspaceTail != nil ? records.count : 0)
+  }
+
+  /// Learns from all blocks.
+  func learned() throws -> Calibration {
+    let encoder = try BlockEncoder(manifest: manifest)
+    return try Calibration.learn(
+      manifest.blockKeys.map { try measure($0, with: encoder, forCalibration: true) }, manifest)
   }
 
   func encoder() throws -> BlockEncoder {
@@ -114,6 +142,73 @@ struct Job: Sendable {
       path: path, manifest: manifest, labels: labels, calibration: calibration)
     try writer.append(try encodeAll())
     return seal ? try writer.seal() : nil
+  }
+}
+
+extension Job {
+  var positions: Positions? { manifest.encoding.positions }
+
+  /// -1 where a position has no label; of one position, the sample's.
+  fileprivate static func label(
+    sample: Int, position: Int, of positions: Int, _ classes: Int, seed: UInt64
+  ) -> Int32 {
+    guard positions > 1 else { return label(sample: sample, classes: classes, seed: seed) }
+    let chosen = chosenPositions(of: positions, seed: seed &* 31 &+ UInt64(sample))
+    if !chosen.contains(Int32(position)) { return -1 }
+    return label(sample: sample * positions + position, classes: classes, seed: seed)
+  }
+
+  /// All, none, the first few, or any: as samples have records.
+  private static func chosenPositions(of positions: Int, seed: UInt64) -> [Int32] {
+    var generator = SeededGenerator(seed: seed)
+    let all = 0..<Int32(positions)
+    switch Int.random(in: 0..<5, using: &generator) {
+    case 0: return Array(all)
+    case 1: return []
+    case 2: return Array(all.prefix(Int.random(in: 1...positions, using: &generator)))
+    default: return all.filter { _ in Bool.random(using: &generator) }
+    }
+  }
+
+  /// The positions at which a sample has records in a view.
+  func positions(view: Int, sample: Int) -> [Int32] {
+    guard let positions else { return [0] }
+    guard positions.labels == .position else {
+      return Job.chosenPositions(
+        of: positions.maximum, seed: seed &* 131 &+ UInt64(view) &* 7 &+ UInt64(sample))
+    }
+    let own = labels[sample * positions.maximum..<(sample + 1) * positions.maximum]
+    return own.indices.filter { own[$0] >= 0 }.map { Int32($0 - own.startIndex) }
+  }
+
+  /// The records of a block in order.
+  func records(of key: BlockKey) -> [(sample: Int, position: Int, label: Int32)] {
+    manifest.samples(of: key).flatMap { sample in
+      positions(view: key.view, sample: sample).map { position in
+        let isOwn = positions?.labels == .position
+        let label =
+          isOwn
+          ? labels[sample * positions!.maximum + Int(position)] : label(sample: sample)
+        return (sample, Int(position), label)
+      }
+    }
+  }
+
+  func places(of key: BlockKey) -> RowPlaces? {
+    guard positions != nil else { return nil }
+    var places = RowPlaces()
+    for sample in manifest.samples(of: key) {
+      places.append(sampleAt: positions(view: key.view, sample: sample))
+    }
+    return places
+  }
+
+  /// What the cache says of a block's labels before it is read.
+  func blockLabels(_ key: BlockKey) -> BlockLabels {
+    guard positions?.labels == .position else {
+      return BlockLabels(manifest.samples(of: key).map { UInt32(label(sample: $0)) })
+    }
+    return BlockLabels(records(of: key).map { UInt32($0.label) }, places: places(of: key))
   }
 }
 

@@ -25,7 +25,7 @@ import Testing
         "cacheDigest": .string("\(try #require(reader.cacheDigest))"),
         "columnsDigest": .string("\(try reader.columnsDigest())"),
         "fingerprint": .string("\(reader.fingerprint)"),
-        "records": .integer(reader.manifest.records),
+        "records": .integer(try verifyCache(path: path).records),
       ])
       let text = try readableJSON(expected)
       try Files.writeAtomically(Array(text.utf8), to: "\(path)/expected.json")
@@ -76,6 +76,26 @@ import Testing
       {
         var job = Job(classes: 40, k: 4, samples: 30, views: 2, seed: 9)
         job.manifest.encoding.ranking = .full
+        try job.write(to: $0.path)
+      }
+    ),
+    (
+      "positions",
+      {
+        try Job(
+          classes: 30, k: 4, samples: 40, views: 2, seed: 10,
+          positions: Positions(maximum: 6, labels: .sample)
+        ).write(to: $0.path)
+      }
+    ),
+    (
+      "positions-labels",
+      {
+        var job = Job(
+          classes: 30, k: 4, samples: 40, views: 2, seed: 11,
+          positions: Positions(maximum: 6, labels: .position))
+        job.manifest.encoding.ranking = .full
+        job.calibration = try job.learned()
         try job.write(to: $0.path)
       }
     ),

@@ -172,7 +172,7 @@ struct SoundBlock {
       classes: encoding.classes, k: encoding.k,
       tailTemperatures: encoding.tailTemperatures.map { Float($0.value) }, count: 0,
       featureNorms: encoding.featureWidth != nil)
-    let labels = job.manifest.samples(of: Self.key).map { UInt32(job.label(sample: $0)) }
+    let labels = job.blockLabels(Self.key)
     let content = try probe.decode(
       value ?? encoded.storedValue, as: Self.key, labels: labels, into: &batch)
     return (content, batch)
