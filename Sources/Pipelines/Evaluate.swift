@@ -71,6 +71,7 @@ public struct Evaluation: Codable, Sendable {
 public func evaluate(modelPath: String, data: String, cachePath: String?) throws -> Evaluation {
   let dataSet = try openDataSet(data)
   let model = try Model.load(from: modelPath)
+  try model.network.architecture.demandReading(dataSet.shape, of: dataSet.name)
   guard model.network.inputShape == LayerShape(dataSet.shape),
     model.network.classes == dataSet.classNames.count
   else {

@@ -116,8 +116,10 @@ private final class TrainingRun {
     plan.cacheDigest = source.cache?.cacheDigest
     plan.runtime = BLASCore.version + " " + BLASCore.active
     self.plan = plan
+    let architecture = try Architecture(plan.model)
+    try architecture.demandReading(dataSet.shape, of: dataSet.name)
     let network = try Network(
-      Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
+      architecture, input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
       seed: UInt64(plan.seed), parallel: Parallel(threads: options.threads))
     model = Model(
       network: network,

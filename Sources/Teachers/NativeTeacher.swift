@@ -27,6 +27,7 @@ public struct NativeTeacher: Teacher {
   public init(weightsPath: String, batchSize: Int, inputShape: SampleShape) throws {
     weights = try Files.read(weightsPath)
     let model = try Model.decode(weights, source: weightsPath)
+    try model.network.architecture.demandReading(inputShape, of: "the data set")
     guard model.network.inputShape == LayerShape(inputShape) else {
       throw Problem(
         .corrupt,
@@ -80,12 +81,30 @@ extension LayerShape {
       self.init(height: height, width: width, channels: channels)
     case .features(let width):
       self.init(features: width)
+    case .text(let bytes):
+      self.init(height: 1, width: bytes, channels: 1)
     }
   }
 }
 
+extension Architecture {
+  /// Refuses samples of a kind that the network does not read.
+  ///
+  /// - Parameter owner: what has the samples, for the error.
+  /// - Throws: `Problem(.configuration)`.
+  public func demandReading(_ shape: SampleShape, of owner: String) throws {
+    var isText = false
+    if case .text = shape { isText = true }
+    guard readsTexts != isText else { return }
+    throw Problem(
+      .configuration,
+      "network '\(self)' reads \(readsTexts ? "texts" : "pictures or features"), \(owner) has \(shape)"
+        + (isText ? "; choose ngram-BUCKETS-WIDTH" : ""))
+  }
+}
+
 extension Model {
-  /// Normalises views into the network's input batch.
+  /// Normalises views into the network's input batch; the bytes of texts stay as they are.
   public func inputBatch(of views: borrowing ViewBatch) -> Tensor {
     let input = network.inputBatch(count: views.count)
     input.withMutableValues { values in
@@ -94,6 +113,8 @@ extension Model {
         normalisation.apply(views.pixels.span.extracting(0..<values.count), into: &values)
       case .features:
         normalisation.apply(views.features.span.extracting(0..<values.count), into: &values)
+      case .text:
+        for i in 0..<values.count { values[i] = Float(views.pixels[i]) }
       }
     }
     return input
