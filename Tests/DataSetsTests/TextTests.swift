@@ -86,11 +86,13 @@ extension InMemoryDataSet {
   @Test(arguments: [
     ("no tab here", "there is no tab"), ("fr\tbonjour", "'fr' is none of the 2 class names"),
     ("\tbonjour", "'' is none of the 2 class names"), ("en\t", "the text is empty"),
-    ("", "there is no tab"), ("en\tone\r", "the control character 13"),
-    ("en\tone\ttwo", "the control character 9"), ("en\tone\0two", "the control character 0"),
+    ("", "there is no tab"), ("en\tone\ttwo", "the control character 9"),
+    ("en\tone␍", "the control character 13"), ("en\tone␀two", "the control character 0"),
   ])
   func `a wrong line is refused with file and number`(line: String, words: String) throws {
     let folder = TextFolder()
+    // Signs for control characters, which would spoil the output of tests.
+    let line = String(line.map { ["␍": "\r", "␀": "\0"][$0] ?? $0 })
     try folder.write("en\tone\nde\teins\n\(line)\nen\tend\n", to: "a.tsv")
     let problem = try #require(throws: Problem.self) { try folder.open() }
     #expect(problem.kind == .corrupt)
