@@ -107,7 +107,8 @@ final class NGramMean: Layer {
 
 /// Writes the bucket of every n-gram of a text, by place and then by length; returns how many.
 private func hashNGrams(
-  of text: UnsafePointer<Float>, _ bytes: Int, buckets: Int, into places: UnsafeMutablePointer<Int32>
+  of text: UnsafePointer<Float>, _ bytes: Int, buckets: Int,
+  into places: UnsafeMutablePointer<Int32>
 ) -> Int {
   var length = 0
   while length < bytes && text[length] > 0 { length += 1 }

@@ -46,7 +46,8 @@ package func lowercase(_ text: inout [UInt8]) {
       text[index + 1] = 0x80 | UInt8(letter & 0x3F)
       index += 2
     case ..<0xF0:
-      let number = Int(first & 0x0F) << 12 | Int(text[index + 1] & 0x3F) << 6
+      let number =
+        Int(first & 0x0F) << 12 | Int(text[index + 1] & 0x3F) << 6
         | Int(text[index + 2] & 0x3F)
       if number < small.count {
         // All of these keep their first byte.

@@ -62,9 +62,9 @@ import Testing
 
   private func writeTexts(_ name: String, numbers: Range<Int>) throws {
     let lines = numbers.flatMap { number in
-      ["de", "en", "el", "ja"].map { "\($0)\t\(sentences[$0]!) \(number)\n" }
+      ["de", "en", "el", "ja"].map { "\($0)\t\(sentences[$0]!) \(number)" }
     }
-    try folder.write(lines.joined(), to: "\(name).tsv")
+    try folder.write(lines.joined(separator: "\n"), to: "\(name).tsv")
     try folder.write(
       """
       kind: text

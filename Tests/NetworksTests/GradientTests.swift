@@ -201,7 +201,9 @@ private func randomText(_ bytes: Int, _ random: inout SeededGenerator) -> [Float
     #expect(network.weightCount == weights)
   }
 
-  @Test(arguments: ["", "resnet", "resnet-9", "resnet-x", "mlp-0", "lenet-5", "vgg", "ngram-8192", "ngram-8192-20"])
+  @Test(arguments: [
+    "", "resnet", "resnet-9", "resnet-x", "mlp-0", "lenet-5", "vgg", "ngram-8192", "ngram-8192-20",
+  ])
   func `an unknown architecture is refused with the list of known ones`(name: String) {
     #expect {
       try Architecture(name)
