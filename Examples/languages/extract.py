@@ -4,15 +4,18 @@ Every translated message of at least 20 characters is a sample; the folder that 
 message is for training or for testing depends on its English original alone, so no test sentence was seen in another
 language. Equal input gives equal files.
 
-    python3 Examples/languages/extract.py runs/languages --languages lid.txt [--per-language 1000]
+    .venv-languages/bin/python Examples/languages/extract.py runs/languages [--per-language 1000]
 
-writes train.tsv and test.tsv (lines of label, tab, text) and classes.txt, the labels in order.
+writes train.tsv and test.tsv (lines of label, tab, text) and classes.txt, the labels in order. Only languages that the
+teacher knows are taken.
 """
 
 import argparse
 import gettext
 import hashlib
 import pathlib
+
+import languages
 
 LOCALES = pathlib.Path("/usr/share/locale")
 LEAST_CHARACTERS = 20
@@ -79,10 +82,9 @@ def write(path: pathlib.Path, samples: dict[str, set[str]], classes: list[str], 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--languages", type=pathlib.Path, required=True)
     parser.add_argument("--per-language", type=int, default=1000)
     options = parser.parse_args()
-    train, test = collect(set(options.languages.read_text().split()))
+    train, test = collect(set(languages.load()[0].class_names))
     if not train:
         raise SystemExit(f"{LOCALES} has no translations of VLC: apt-get install vlc-l10n")
     classes = sorted(label for label in train if len(train[label]) >= LEAST_SENTENCES)
