@@ -14,12 +14,6 @@ struct ONNXConfiguration {
   }
   /// The order of samples, positions and classes in the output.
   enum OutputLayout: String { case nc, ntc, tnc }
-  /// Which classes are recorded.
-  enum Keep {
-    case all, dataSet
-    case names(file: String)
-    case indices(file: String)
-  }
 
   var path: String
   var model: String
@@ -43,7 +37,7 @@ struct ONNXConfiguration {
   /// The blank class of the rule `best-nonblank`.
   var blank: Int?
   var classNames: JSONValue?
-  var keep: Keep
+  var keep: ClassChoice.Keep
 
   /// - Parameters:
   ///   - value: fits the schema.
@@ -79,14 +73,7 @@ struct ONNXConfiguration {
     outputLayout = output?["layout"]?.string.flatMap(OutputLayout.init) ?? .nc
     blank = output?["position"]?["blank"]?.integer
     classNames = value["class-names"]
-    let keep = value["keep-classes"]
-    if let names = file(keep?["names"]?.string) {
-      self.keep = .names(file: names)
-    } else if let indices = file(keep?["indices"]?.string) {
-      self.keep = .indices(file: indices)
-    } else {
-      self.keep = keep?.string == "data-set" ? .dataSet : .all
-    }
+    keep = ClassChoice.Keep(value["keep-classes"], path: path)
     try check()
   }
 
