@@ -75,13 +75,19 @@ extension SampleShape {
       switch self {
       case .image(let height, let width, let channels): ("image", [height, width, channels])
       case .features(let width): ("features", [width])
+      case .text(let bytes): ("text", [bytes])
       }
     return .object([
       "kind": .string(kind), "shape": .array(lengths.map { .integer($0) }),
-      "type": .string(isImage ? "uint8" : "float32"),
+      "type": .string(elementSize == 1 ? "uint8" : "float32"),
     ])
   }
 
   /// Bytes of a number of a view.
-  var elementSize: Int { isImage ? 1 : 4 }
+  var elementSize: Int {
+    switch self {
+    case .image, .text: 1
+    case .features: 4
+    }
+  }
 }

@@ -104,7 +104,7 @@ private final class WorkerSession: TeacherSession {
     frame.write(UInt32(views.count), at: WorkerFrame.headerSize)
     let count = views.count * shape.elementCount
     switch shape {
-    case .image: frame.append(contentsOf: views.pixels[..<count])
+    case .image, .text: frame.append(contentsOf: views.pixels[..<count])
     case .features: views.features[..<count].withUnsafeBytes { frame.append(contentsOf: $0) }
     }
   }

@@ -147,6 +147,7 @@ if fault == "refusal":
     write(ERROR, 0, b"no GPU here")
     sys.exit(1)
 identity = {"name": "sums", "weights": options.get("weights", "1"), "parameters": hello["parameters"]}
+identity["input"] = hello["input"]["kind"]
 if "reborn" in options and number > 1:
     identity["weights"] = options["reborn"]
 welcome = {"classes": classes, "identity": identity, "output": options.get("output", "logits")}
