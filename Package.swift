@@ -52,11 +52,13 @@ let package = Package(
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
     door("CFreeType", pkgConfig: "freetype2", debian: "libfreetype-dev"),
     .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
+    .systemLibrary(name: "CSpawn"),  // declarations only: of the C library
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
     room("FreeType", ["CFreeType", "Basics"]),
     room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
+    room("ChildProcess", ["CSpawn", "Basics"]),
 
     // What every room may use.
     room("Basics", [.product(name: "Crypto", package: "swift-crypto")]),
@@ -80,7 +82,10 @@ let package = Package(
     room("Networks", ["Arrays", "Basics", "BLAS"]),
     room(
       "Teachers",
-      ["Basics", "BLAS", "DataSets", "Losses", "Networks", "ONNXRuntime", "Schemas", "Views"]),
+      [
+        "Basics", "BLAS", "ChildProcess", "Compression", "DataSets", "Losses", "Networks",
+        "ONNXRuntime", "Schemas", "Views",
+      ]),
     room("Reports", ["Basics", "DataSets", "LogitCache", "Losses", "Views"]),
     room(
       "Pipelines",
@@ -91,7 +96,7 @@ let package = Package(
     room(
       "Commands",
       [
-        "Basics", "BLAS", "DataSets", "LogitCache", "Pipelines", "Reports", "Views",
+        "Basics", "BLAS", "ChildProcess", "DataSets", "LogitCache", "Pipelines", "Reports", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(name: "logitcache", dependencies: ["Commands"], swiftSettings: settings),
@@ -110,7 +115,7 @@ let package = Package(
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
-    tests(of: "Doors", ["BLAS", "LMDB", "Compression", "FreeType", "Basics"]),
+    tests(of: "Doors", ["BLAS", "ChildProcess", "LMDB", "Compression", "FreeType", "Basics"]),
     tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),

@@ -1,6 +1,7 @@
 import ArgumentParser
 import BLAS
 import Basics
+import ChildProcess
 import Foundation
 
 /// The command line: one subcommand per file of this folder.
@@ -27,8 +28,10 @@ public func runCommandLine() {
     var command = try LogitCacheCommand.parseAsRoot()
     try command.run()
     try flushStandardOutput()
+    ChildProcess.endAll()
   } catch let problem as Problem {
     printToStandardError("logitcache: \(problem)")
+    ChildProcess.endAll()
     // Without what `exit` does at the end: it unloads OpenBLAS under threads that are still at a block.
     fflush(nil)
     _exit(problem.kind.rawValue)

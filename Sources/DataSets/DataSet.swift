@@ -6,20 +6,24 @@ public enum SampleShape: Hashable, Sendable, CustomStringConvertible {
   case image(height: Int, width: Int, channels: Int)
   /// Finite float32 numbers.
   case features(width: Int)
+  /// uint8: at least one character in UTF-8 and no zero among them, then zeros to the end.
+  case text(bytes: Int)
 
   /// Numbers per sample.
   public var elementCount: Int {
     switch self {
     case .image(let height, let width, let channels): height * width * channels
     case .features(let width): width
+    case .text(let bytes): bytes
     }
   }
 
-  /// "28 x 28 x 1 pixels" or "64 features".
+  /// "28 x 28 x 1 pixels", "64 features" or "128 bytes of text".
   public var description: String {
     switch self {
     case .image(let height, let width, let channels): "\(height) x \(width) x \(channels) pixels"
     case .features(let width): "\(width) features"
+    case .text(let bytes): "\(bytes) bytes of text"
     }
   }
 }
@@ -48,9 +52,9 @@ public protocol DataSet: Sendable {
   /// drawn (docs/VIEWS.md, "Data sets"); the same for the same data, whatever files it came from.
   var fingerprint: Digest { get }
 
-  /// Copies the pixels of a sample, HWC order.
+  /// Copies the pixels of a sample, HWC order, or the bytes of a text.
   ///
-  /// - Precondition: `shape` is an image, `sample` is in 0..<count, `pixels` has `elementCount`.
+  /// - Precondition: `shape` is an image or a text, `sample` is in 0..<count, `pixels` has `elementCount`.
   func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>)
 
   /// Copies the features of a sample.

@@ -4,7 +4,7 @@ public import Basics
 public struct InMemoryDataSet: DataSet {
   /// The samples' elements, one after another.
   public enum Elements: Sendable {
-    /// Pixels of images.
+    /// Pixels of images, or the bytes of texts.
     case pixels([UInt8])
     /// Features.
     case features([Float])
@@ -41,7 +41,8 @@ public struct InMemoryDataSet: DataSet {
   ///   - elements: sample after sample, of the kind that `shape` says.
   ///   - origin: what made the elements, when that is part of what they are.
   /// - Throws: `Problem(.corrupt)` when there is no sample, a label is not a class, the numbers of
-  ///   samples and labels differ, no position has a label, or a feature is NaN or infinite.
+  ///   samples and labels differ, no position has a label, a feature is NaN or infinite, or a text is
+  ///   none.
   public init(
     name: String, shape: SampleShape, classNames: [String], positions: Int = 1, labels: [Int32],
     elements: Elements, origin: String? = nil
@@ -86,7 +87,7 @@ public struct InMemoryDataSet: DataSet {
       elements: elements, origin: origin)
   }
 
-  /// Copies the pixels of a sample, HWC order.
+  /// Copies the pixels of a sample, HWC order, or the bytes of a text.
   public func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>) {
     guard case .pixels(let all) = elements else {
       preconditionFailure("\(name) has features, not pixels")
@@ -132,6 +133,9 @@ private func check(
       .corrupt,
       "\(name) has labels of \(samples) samples but \(found / shape.elementCount) samples of \(shape)"
     )
+  }
+  if case .text(let bytes) = shape, case .pixels(let texts) = elements {
+    try checkTexts(texts, bytes: bytes, name: name)
   }
   guard case .features(let features) = elements else { return }
   if let index = features.firstIndex(where: { !$0.isFinite }) {
@@ -179,6 +183,9 @@ private func digest(
   case .features(let width):
     builder.append("features\n")
     builder.append(UInt64(width))
+  case .text(let bytes):
+    builder.append("text\n")
+    builder.append(UInt64(bytes))
   }
   builder.append(UInt64(labels.count / positions))
   builder.append(UInt64(classNames.count))

@@ -50,8 +50,11 @@ private func openWhole(_ source: String) throws -> InMemoryDataSet {
 private func openDescription(_ path: String) throws -> InMemoryDataSet {
   let value = try Schemas.load(yamlAt: path, as: .dataset)
   let whole =
-    value["kind"] == .string("glyphs")
-    ? try GlyphDescription(value, path: path).draw() : try readFiles(value, path: path)
+    switch value["kind"]?.string {
+    case "glyphs": try GlyphDescription(value, path: path).draw()
+    case "text": try readTexts(value, path: path)
+    default: try readFiles(value, path: path)
+    }
   guard let first = value["first"]?.integer else { return whole }
   return try whole.slice(0..<first, name: whole.name)
 }

@@ -1,6 +1,6 @@
 import Basics
 
-/// The shape of a network, by its name: `mlp-256-128`, `lenet`, `resnet-8`, `cnn-32-64-128`.
+/// The shape of a network, by its name: `mlp-256-128`, `lenet`, `resnet-8`, `cnn-32-64-128`, `ngram-8192-24`.
 ///
 /// - `mlp-W1-W2...`: linear layers of these widths with ReLU between; `mlp` alone is a linear classifier.
 /// - `lenet`: two 5x5 convolutions with max pooling, then 120 and 84 features (LeCun et al. 1998, with
@@ -15,6 +15,8 @@ import Basics
 ///   `cnn-32-64-128-columns` looks at 6 positions of 48 pixels, as readers of text lines do.
 ///
 /// On data with labels for every position an `mlp` is applied to each position by itself.
+/// - `ngram-B-W`: for texts: the mean of embeddings of width W, a multiple of 8, of all runs of 1 to 4 bytes
+///   hashed into B buckets, batch normalisation, then a linear classifier (`NGramMean`).
 public struct Architecture: Hashable, Sendable, CustomStringConvertible {
   private enum Family: Hashable {
     case perceptron(widths: [Int])
@@ -22,6 +24,7 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     case residual(blocksPerStage: Int)
     case convolutional(widths: [Int])
     case columns(widths: [Int])
+    case nGrams(buckets: Int, width: Int)
   }
 
   private let family: Family
@@ -50,12 +53,23 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     case "cnn"
     where (2...8).contains(numbers.count) && numbers.allSatisfy { (1...4096).contains($0) }:
       family = .convolutional(widths: numbers)
+    case "ngram"
+    where numbers.count == 2 && (1...1 << 24).contains(numbers[0])
+      && (1...1024).contains(numbers[1]) && numbers[1] % NGramMean.lanes == 0:
+      family = .nGrams(buckets: numbers[0], width: numbers[1])
     default:
       throw Problem(
         .configuration,
         "there is no network '\(name)'; choose mlp-WIDTH-WIDTH..., lenet, cnn-WIDTH-WIDTH..., "
-          + "cnn-WIDTH-...-columns, or resnet-D with D = 8, 14, 20, 32, 44, 56, 110")
+          + "cnn-WIDTH-...-columns, resnet-D with D = 8, 14, 20, 32, 44, 56, 110, or for texts "
+          + "ngram-BUCKETS-WIDTH with a width divisible by \\(NGramMean.lanes)")
     }
+  }
+
+  /// Whether its input is the bytes of texts as they are, one row of them; otherwise it is pictures or
+  /// features, normalised.
+  public var readsTexts: Bool {
+    if case .nGrams = family { true } else { false }
   }
 
   /// The layers, with fresh weights drawn from `seed`.
@@ -96,6 +110,8 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
         throw tooSmall(input, least: least)
       }
       return Self.columns(input, widths, classes, &generator)
+    case .nGrams(let buckets, let width):
+      return Self.nGrams(input, buckets, width, classes, &generator)
     }
   }
 
@@ -210,6 +226,18 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     return layers + [
       average, split,
       Linear("classifier", input: split.outputShape, outputs: classes, generator: &generator),
+    ]
+  }
+
+  private static func nGrams(
+    _ input: LayerShape, _ buckets: Int, _ width: Int, _ classes: Int,
+    _ generator: inout SplitMix64
+  ) -> [any Layer] {
+    let mean = NGramMean(
+      "embedding", input: input, buckets: buckets, width: width, generator: &generator)
+    return [
+      mean, BatchNorm("norm", shape: mean.outputShape, relu: false),
+      Linear("classifier", input: mean.outputShape, outputs: classes, generator: &generator),
     ]
   }
 }

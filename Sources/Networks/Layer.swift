@@ -34,7 +34,11 @@ public final class Parameter {
   /// He et al. 2015 (arXiv:1502.01852), in the uniform form.
   /// Uniform, not normal: it needs no libm function, so the bits are the same everywhere.
   func fillForReLU(fanIn: Int, from generator: inout SplitMix64) {
-    let bound = (6 / Float(fanIn)).squareRoot()
+    fill(within: (6 / Float(fanIn)).squareRoot(), from: &generator)
+  }
+
+  /// Fills with numbers uniform in ±bound.
+  func fill(within bound: Float, from generator: inout SplitMix64) {
     for i in 0..<count {
       // 24 random bits: every value is exact in Float.
       let unit = Float(generator.next() >> 40) * 0x1p-24

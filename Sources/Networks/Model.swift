@@ -3,7 +3,8 @@ import Basics
 
 /// How stored numbers become network input: (value - mean) / deviation.
 ///
-/// Pixels are first divided by 255. One mean and one deviation for all channels.
+/// Pixels are first divided by 255. One mean and one deviation for all channels. Networks that read texts
+/// take bytes as they are and do not use it.
 public struct Normalisation: Hashable, Sendable {
   /// Subtracted; for pixels on the scale 0...1.
   public var mean: Float

@@ -119,6 +119,7 @@ extension Model {
   ///
   /// - Throws: `Problem(.corrupt)` naming `model` and what differs.
   func demandFit(_ dataSet: any DataSet, model: String) throws {
+    try network.architecture.demandReading(dataSet.shape, of: dataSet.name)
     guard network.inputShape == LayerShape(dataSet.shape),
       network.classes == dataSet.classNames.count
     else {

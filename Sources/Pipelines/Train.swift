@@ -111,8 +111,10 @@ private final class TrainingRun {
     let loss = try lossConfiguration(plan.loss)
     let dataSet = try openDataSet(plan.data)
     test = try plan.test.map { try openDataSet($0) }
+    let architecture = try Architecture(plan.model)
+    try architecture.demandReading(dataSet.shape, of: dataSet.name)
     let network = try Network(
-      Architecture(plan.model), input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
+      architecture, input: LayerShape(dataSet.shape), classes: dataSet.classNames.count,
       positions: dataSet.positions, seed: UInt64(plan.seed),
       parallel: Parallel(threads: options.threads))
     model = Model(

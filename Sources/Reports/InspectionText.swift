@@ -11,8 +11,10 @@ extension Inspection {
   private var identityText: String {
     let state = sealed ? "sealed" : "not sealed, \(missingBlocks) blocks missing"
     let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
-    let teacherName = ["kind", "architecture"].compactMap { teacher[$0]?.string }
-    let teacherWeights = (teacher["weights"] ?? teacher["model"])?.string ?? ""
+    let teacherName = [teacher["kind"], teacher["architecture"], teacher["worker"]?["name"]]
+      .compactMap { $0?.string }
+    let teacherWeights =
+      (teacher["weights"] ?? teacher["model"] ?? teacher["worker"]?["weights"])?.string ?? "unknown"
     return lines([
       ("state", state),
       ("cache digest", cacheDigest?.description ?? "none until sealed"),

@@ -5,7 +5,7 @@ import LogitCache
 import Losses
 import Views
 
-/// One record for people: the classes the teacher named and, when the data set is there, the picture.
+/// One record for people: the classes the teacher named and, when the data set is there, the picture or text.
 ///
 /// Of a cache with positions the records of a view, a line each.
 /// - Parameters:
@@ -25,7 +25,7 @@ public func describeRecord(
   let blockRows = manifest.encoding.blockRows
   try cache.decode(view: view, block: sample / blockRows, into: &batch)
   var text = "sample \(sample), view \(view)\n"
-  if let augmenter { text += picture(of: sample, view: view, augmenter) }
+  if let augmenter { text += content(of: sample, view: view, augmenter) }
   let names = manifest.dataSet.classNames
   guard let places = batch.places else {
     return text + table(of: batch, row: sample % blockRows, names: names)
@@ -91,13 +91,22 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
   return text
 }
 
-/// The picture as rows of blocks, two columns to a pixel; colours as their mean.
-private func picture(of sample: Int, view: Int, _ augmenter: Augmenter) -> String {
-  guard case .image(let height, let width, let channels) = augmenter.dataSet.shape else {
-    return ""
-  }
+/// What can be shown of a view: a picture or a text.
+private func content(of sample: Int, view: Int, _ augmenter: Augmenter) -> String {
   var batch = augmenter.makeBatch()
   augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
+  switch augmenter.dataSet.shape {
+  case .image(let height, let width, let channels):
+    return picture(batch, height: height, width: width, channels: channels)
+  case .text: return String(decoding: batch.pixels.prefix { $0 != 0 }, as: UTF8.self) + "\n"
+  case .features: return ""
+  }
+}
+
+/// A picture as rows of blocks, two columns to a pixel; colours as their mean.
+private func picture(
+  _ batch: borrowing ViewBatch, height: Int, width: Int, channels: Int
+) -> String {
   let shades = Array(" ░▒▓█")
   var text = ""
   for y in 0..<height {

@@ -52,6 +52,11 @@ struct InputPlan {
     fit = configuration.fit
     let batch = try configuration.batchSize(for: tensor)
     switch source {
+    case .text:
+      throw Problem(
+        .configuration,
+        "an ONNX teacher takes pictures or features, the data set has \(source); a teacher of texts "
+          + "runs in a worker or is a network of this program")
     case .features(let width):
       guard tensor.dimensions.count == 2, [-1, width].contains(tensor.dimensions[1]) else {
         throw unfit(tensor, source, configuration)
@@ -251,6 +256,7 @@ struct InputFiller<Element: InputElement> {
         let part = UnsafeMutableBufferPointer(rebasing: input[view * size..<(view + 1) * size])
         switch views.shape {
         case .image: fillPicture(part, views.pixels, view * views.shape.elementCount, views.shape)
+        case .text: preconditionFailure("no plan is made for texts")
         case .features:
           for index in 0..<size {
             part[index] = Element(plan.normalised(views.features[view * size + index]))

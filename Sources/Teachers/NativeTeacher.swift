@@ -36,6 +36,7 @@ public struct NativeTeacher: Teacher {
   ) throws {
     weights = try Files.read(weightsPath)
     let model = try Model.decode(weights, source: weightsPath)
+    try model.network.architecture.demandReading(inputShape, of: "the data set")
     let shape = model.network.inputShape
     let part = inputShape.part(of: positions).map { LayerShape($0) }
     seesPositions = positions > 1 && model.network.positions == 1 && shape == part
@@ -111,6 +112,8 @@ extension LayerShape {
       self.init(height: height, width: width, channels: channels)
     case .features(let width):
       self.init(features: width)
+    case .text(let bytes):
+      self.init(height: 1, width: bytes, channels: 1)
     }
   }
 }
@@ -123,8 +126,24 @@ extension SampleShape {
   }
 }
 
+extension Architecture {
+  /// Refuses samples of a kind that the network does not read.
+  ///
+  /// - Parameter owner: what has the samples, for the error.
+  /// - Throws: `Problem(.configuration)`.
+  public func demandReading(_ shape: SampleShape, of owner: String) throws {
+    var isText = false
+    if case .text = shape { isText = true }
+    guard readsTexts != isText else { return }
+    throw Problem(
+      .configuration,
+      "network '\(self)' reads \(readsTexts ? "texts" : "pictures or features"), \(owner) has \(shape)"
+        + (isText ? "; choose ngram-BUCKETS-WIDTH" : ""))
+  }
+}
+
 extension Model {
-  /// Normalises views into the network's input batch.
+  /// Normalises views into the network's input batch; the bytes of texts stay as they are.
   ///
   /// - Parameter parts: how many samples each view is to the network.
   public func inputBatch(of views: borrowing ViewBatch, parts: Int = 1) -> Tensor {
@@ -135,6 +154,8 @@ extension Model {
         normalisation.apply(views.pixels.span.extracting(0..<values.count), into: &values)
       case .features:
         normalisation.apply(views.features.span.extracting(0..<values.count), into: &values)
+      case .text:
+        for i in 0..<values.count { values[i] = Float(views.pixels[i]) }
       }
     }
     return input

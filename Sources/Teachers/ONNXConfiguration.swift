@@ -19,12 +19,6 @@ struct ONNXConfiguration {
     case every, nonblank
     case bestNonblank = "best-nonblank"
   }
-  /// Which classes are recorded.
-  enum Keep {
-    case all, dataSet
-    case names(file: String)
-    case indices(file: String)
-  }
 
   var path: String
   var model: String
@@ -48,9 +42,10 @@ struct ONNXConfiguration {
   var positionRule: PositionRule?
   /// The class that means nothing.
   var blank: Int?
-  private var keepsBlank: Bool
+  /// Whether the blank is recorded all the same.
+  var keepsBlank: Bool
   var classNames: JSONValue?
-  var keep: Keep
+  var keep: ClassChoice.Keep
 
   /// - Parameters:
   ///   - value: fits the schema.
@@ -89,14 +84,7 @@ struct ONNXConfiguration {
     blank = position?["blank"]?.integer
     keepsBlank = position?["keep-blank"]?.bool ?? false
     classNames = value["class-names"]
-    let keep = value["keep-classes"]
-    if let names = file(keep?["names"]?.string) {
-      self.keep = .names(file: names)
-    } else if let indices = file(keep?["indices"]?.string) {
-      self.keep = .indices(file: indices)
-    } else {
-      self.keep = keep?.string == "data-set" ? .dataSet : .all
-    }
+    keep = ClassChoice.Keep(value["keep-classes"], path: path)
     try check()
   }
 
@@ -115,9 +103,6 @@ struct ONNXConfiguration {
       throw problem("class-names come from metadata or from a file, not from both")
     }
   }
-
-  /// The class that is left out of every row.
-  var removedBlank: Int? { keepsBlank ? nil : blank }
 
   /// A problem with this configuration.
   func problem(_ text: String) -> Problem { Problem(.configuration, "\(path): \(text)") }

@@ -61,7 +61,8 @@ public struct ONNXTeacher: Teacher {
     output = try OutputPlan(
       trial, named: outputName, batch: input.shape[0], configuration)
     map = try ClassMap(
-      configuration, session, modelClasses: output.classes, dataSetNames: classNames)
+      configuration.classChoice(session, output.classes), modelClasses: output.classes,
+      dataSetNames: classNames)
     identity = .object([
       "kind": .string("onnx"),
       "model": .string(Digest(of: model).description),
@@ -84,6 +85,22 @@ public struct ONNXTeacher: Teacher {
     case .uint8: try ONNXSession<UInt8>(session, input, output, reader)
     case .int32: try ONNXSession<Int32>(session, input, output, reader)
     }
+  }
+}
+
+extension ONNXConfiguration {
+  /// Which of the classes are recorded.
+  fileprivate func classChoice(_ session: Session, _ classes: Int) throws -> ClassChoice {
+    let names = try self.classNames.map { setting in
+      try Teachers.classNames(setting, classes: classes, model: model, path: path) { key in
+        guard let text = try session.metadata(key) else {
+          throw Problem(.corrupt, "\(model) has no metadata '\(key)'")
+        }
+        return text
+      }
+    }
+    return ClassChoice(
+      keep: keep, blank: blank, keepsBlank: keepsBlank, names: names, model: model, path: path)
   }
 }
 

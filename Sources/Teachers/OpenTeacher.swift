@@ -17,6 +17,11 @@ public func openTeacher(
       configuration: configuration, path: path, inputShape: dataSet.shape,
       classNames: dataSet.classNames, positions: dataSet.positions, library: onnxRuntime)
   }
+  if configuration["kind"]?.string == "worker" {
+    return try WorkerTeacher(
+      configuration: configuration, path: path, inputShape: dataSet.shape,
+      classNames: dataSet.classNames)
+  }
   let weights = Files.path(configuration["weights"]?.string ?? "", relativeTo: path)
   return try NativeTeacher(
     weightsPath: weights, batchSize: configuration["batch"]?.integer ?? 64,

@@ -20,12 +20,7 @@ public struct Augmenter: Sendable {
   ///
   /// - Throws: `Problem(.configuration)` when the recipe cannot be applied to such samples.
   public init(dataSet: any DataSet, recipe: Recipe, seed: UInt64) throws {
-    if case .features = dataSet.shape, !recipe.operations.isEmpty {
-      throw Problem(
-        .configuration,
-        "\(dataSet.name) has \(dataSet.shape), but the recipe has operations on images; "
-          + "use a recipe without operations")
-    }
+    try checkFit(of: recipe, to: dataSet)
     if case .image(let height, let width, _) = dataSet.shape,
       max(height, width) > Augmenter.largestSide
     {
@@ -87,16 +82,16 @@ public struct Augmenter: Sendable {
     batch.resize(to: samples.count)
     for (index, sample) in samples.enumerated() {
       switch dataSet.shape {
-      case .image: renderImage(sample, view, at: index, in: &batch)
+      case .image, .text: renderBytes(sample, view, at: index, in: &batch)
       case .features: copyFeatures(sample, at: index, in: &batch)
       }
     }
   }
 
-  private func renderImage(_ sample: Int, _ view: Int, at index: Int, in batch: inout ViewBatch) {
+  private func renderBytes(_ sample: Int, _ view: Int, at index: Int, in batch: inout ViewBatch) {
     render(sample, view, into: &batch.own)
     let (partner, share) = mix(sample, view, &batch.own, &batch.partner)
-    batch.takeImage(at: index, partner: partner, share: share)
+    batch.takeBytes(at: index, partner: partner, share: share)
   }
 
   /// Applies all operations but a mixing one.
@@ -146,5 +141,28 @@ public struct Augmenter: Sendable {
     dataSet.copyFeatures(of: sample, into: &features)
     batch.partners[index] = Int32(sample)
     batch.ownShares[index] = 1
+  }
+}
+
+/// Refuses operations on another kind of samples.
+private func checkFit(of recipe: Recipe, to dataSet: any DataSet) throws {
+  func problem(_ operations: String, _ advice: String) -> Problem {
+    Problem(
+      .configuration,
+      "\(dataSet.name) has \(dataSet.shape), but the recipe has operations on \(operations); "
+        + "use a recipe \(advice)")
+  }
+  let operations = recipe.operations
+  switch dataSet.shape {
+  case .image:
+    if operations.contains(where: \.isForTexts) { throw problem("texts", "for images") }
+  case .text:
+    if !operations.allSatisfy(\.isForTexts) {
+      throw problem("images", "of substring and lowercase")
+    }
+  case .features:
+    if let first = operations.first {
+      throw problem(first.isForTexts ? "texts" : "images", "without operations")
+    }
   }
 }

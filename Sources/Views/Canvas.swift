@@ -1,9 +1,9 @@
 import Basics
 
-/// An image in the making: the operations draw their numbers and apply the kernels here.
+/// An image or a text in the making: the operations draw their numbers and apply the kernels here.
 struct Canvas: Sendable {
   let size: ImageSize
-  /// The image so far.
+  /// The image, or the bytes of the text, so far.
   var image: [UInt8]
   /// Room for kernels that cannot work in place.
   private var spare: [UInt8]
@@ -43,6 +43,15 @@ struct Canvas: Sendable {
     case .erase(let limits):
       guard draws.happens(limits.probability) else { return }
       paint(&image, size, Rectangle(limits, size, &draws), fill: limits.fill)
+    case .substring(let share):
+      let all = characterCount(image)
+      let share = draws.between(share.lowerBound, share.upperBound)
+      let count = min(all, max(1, (all * share + 32768) >> 16))
+      let first = draws.below(all - count + 1)
+      takeCharacters(image, first: first, count: count, into: &spare)
+      swap(&image, &spare)
+    case .lowercase(let probability):
+      if draws.happens(probability) { lowercase(&image) }
     case .mixup, .cutmix:
       preconditionFailure("\(operation) needs another sample")
     }

@@ -35,6 +35,9 @@ package enum Operation: Hashable, Sendable {
   case erase(Erase)
   case mixup(probability: Fraction, share: ClosedRange<Int>)
   case cutmix(probability: Fraction, area: ClosedRange<Int>)
+  /// In 65536ths of the text's characters.
+  case substring(share: ClosedRange<Int>)
+  case lowercase(probability: Fraction)
 
   /// Limits of a random affine map; ranges and fractions in 65536ths.
   package struct Affine: Hashable, Sendable {
@@ -64,6 +67,14 @@ package enum Operation: Hashable, Sendable {
   /// Whether it turns the order of columns around.
   package var mirrors: Bool {
     if case .flip = self { true } else { false }
+  }
+
+  /// Whether it changes texts; all others change images.
+  package var isForTexts: Bool {
+    switch self {
+    case .substring, .lowercase: true
+    default: false
+    }
   }
 }
 
@@ -153,6 +164,9 @@ extension Operation {
     case "cutmix":
       self = .cutmix(
         probability: try probability(1), area: try fields.range("area", 0...0.5, in: 0...1))
+    case "substring":
+      self = .substring(share: try fields.range("share", 0.5...1, in: 0...1))
+    case "lowercase": self = .lowercase(probability: try probability(0.5))
     case let name: preconditionFailure("the schema allows the operation '\(name)', unknown here")
     }
   }
@@ -186,6 +200,8 @@ extension Operation {
       document("mixup", ["probability": text(probability), "share": text(share)])
     case .cutmix(let probability, let area):
       document("cutmix", ["probability": text(probability), "area": text(area)])
+    case .substring(let share): document("substring", ["share": text(share)])
+    case .lowercase(let probability): document("lowercase", ["probability": text(probability)])
     }
   }
 }

@@ -7,9 +7,9 @@ public struct ViewBatch: Sendable {
   public let shape: SampleShape
   /// The number of views, B.
   public private(set) var count = 0
-  /// [B, elementCount] for images, HWC order; empty for features.
+  /// [B, elementCount] for images, HWC order, and for the bytes of texts; empty for features.
   public internal(set) var pixels: [UInt8] = []
-  /// [B, elementCount] for features; empty for images.
+  /// [B, elementCount] for features; empty for images and texts.
   public internal(set) var features: [Float] = []
   /// The sample mixed into each view, [B]; the view's own sample where there is none.
   public internal(set) var partners: [Int32] = []
@@ -30,15 +30,15 @@ public struct ViewBatch: Sendable {
   mutating func resize(to count: Int) {
     self.count = count
     switch shape {
-    case .image: pixels.setCount(count * shape.elementCount, filler: 0)
+    case .image, .text: pixels.setCount(count * shape.elementCount, filler: 0)
     case .features: features.setCount(count * shape.elementCount, filler: 0)
     }
     partners.setCount(count, filler: 0)
     ownShares.setCount(count, filler: 1)
   }
 
-  /// Takes the finished image on the own canvas as a view.
-  mutating func takeImage(at index: Int, partner: Int, share: Int) {
+  /// Takes the finished image or text on the own canvas as a view.
+  mutating func takeBytes(at index: Int, partner: Int, share: Int) {
     copy(own.image, to: index * own.image.count, of: &pixels)
     partners[index] = Int32(partner)
     ownShares[index] = Float(share) / 65536
@@ -52,7 +52,7 @@ public struct ViewBatch: Sendable {
     let size = shape.elementCount
     for index in 0..<count {
       switch shape {
-      case .image:
+      case .image, .text:
         pixels.withUnsafeBytes {
           builder.append(UnsafeRawBufferPointer(rebasing: $0[index * size..<(index + 1) * size]))
         }
@@ -68,11 +68,12 @@ public struct ViewBatch: Sendable {
 }
 
 extension ImageSize {
-  /// The size of an image; nothing for features.
+  /// The size of an image; a text is one row of bytes; nothing for features.
   init(_ shape: SampleShape) {
     switch shape {
     case .image(let height, let width, let channels):
       self.init(height: height, width: width, channels: channels)
+    case .text(let bytes): self.init(height: 1, width: bytes, channels: 1)
     case .features: self.init(height: 0, width: 0, channels: 0)
     }
   }

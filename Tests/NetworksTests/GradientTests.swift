@@ -16,7 +16,10 @@ private struct Probe {
     network = try Network(
       Architecture(name), input: input, classes: classes, positions: positions, seed: seed)
     self.count = count
-    batch = (0..<count * input.count).map { _ in Float(random.normal()) }
+    batch =
+      name.hasPrefix("ngram")
+      ? (0..<count).flatMap { _ in randomText(input.width, &random) }
+      : (0..<count * input.count).map { _ in Float(random.normal()) }
     weights = (0..<count * network.positions * classes).map { _ in Float(random.normal()) }
   }
 
@@ -35,6 +38,12 @@ private struct Probe {
   }
 }
 
+/// The bytes of a text of random length, then zeros.
+private func randomText(_ bytes: Int, _ random: inout SeededGenerator) -> [Float] {
+  let length = Int.random(in: 1...bytes, using: &random)
+  return (0..<bytes).map { $0 < length ? Float(Int.random(in: 1...255, using: &random)) : 0 }
+}
+
 @Suite struct GradientTests {
   /// Kinks of ReLU and max pooling make single directions fail by chance; most must agree.
   @Test(arguments: [
@@ -48,6 +57,7 @@ private struct Probe {
     ("mlp-9-5", LayerShape(features: 15), 4, 3),
     ("cnn-5-7-columns", LayerShape(height: 10, width: 13, channels: 2), 4, 4),
     ("cnn-6-columns", LayerShape(height: 3, width: 2, channels: 1), 3, 1),
+    ("ngram-50-8", LayerShape(height: 1, width: 12, channels: 1), 3, 1),
   ])
   func `backward agrees with finite differences for every parameter`(
     name: String, input: LayerShape, classes: Int, positions: Int
@@ -121,6 +131,63 @@ private struct Probe {
     #expect(try trained(threads: threads) == trained(threads: 1))
   }
 
+  @Test(arguments: [1, 2, 3, 8])
+  func `the thread count does not change a bit of what n-grams learn`(threads: Int) throws {
+    func trained(threads: Int) throws -> [[Float]] {
+      let network = try Network(
+        Architecture("ngram-300-16"), input: LayerShape(height: 1, width: 40, channels: 1),
+        classes: 4, seed: 5, parallel: Parallel(threads: threads))
+      var random = SeededGenerator(seed: 7)
+      let optimizer = StochasticGradientDescent(momentum: 0.9, weightDecay: 5e-4)
+      for _ in 0..<3 {
+        let input = network.inputBatch(count: 13)
+        let texts = (0..<13).flatMap { _ in randomText(40, &random) }
+        input.withMutableValues { x in for i in 0..<x.count { x[i] = texts[i] } }
+        _ = network.forward(input)
+        let gradient = network.logitsGradient(count: 13)
+        gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
+        network.backward(gradient)
+        optimizer.step(network.parameters, learningRate: 0.05)
+      }
+      return network.parameters.map(\.allValues)
+    }
+    #expect(try trained(threads: threads) == trained(threads: 1))
+  }
+
+  @Test(arguments: [UInt64(1), 2, 3, 4])
+  func `a text's features are the mean over its hashed runs of bytes`(seed: UInt64) throws {
+    var random = SeededGenerator(seed: seed)
+    let (bytes, buckets, width) = (20, 64, 8)
+    let network = try Network(
+      Architecture("ngram-\(buckets)-\(width)"),
+      input: LayerShape(height: 1, width: bytes, channels: 1), classes: 2, seed: seed)
+    let text = randomText(bytes, &random)
+    let input = network.inputBatch(count: 1)
+    input.withMutableValues { x in for i in 0..<x.count { x[i] = text[i] } }
+    _ = network.infer(input)
+    let table = network.parameters[0].allValues
+    let letters = text.prefix { $0 > 0 }.map { UInt64($0) }
+    var (sum, count) = ([Double](repeating: 0, count: width), 0.0)
+    for length in 1...4 where length <= letters.count {
+      for start in 0...letters.count - length {
+        var hash: UInt64 = 2_166_136_261
+        for letter in letters[start..<start + length] {
+          hash = (hash ^ letter) * 16_777_619 % 4_294_967_296
+        }
+        let bucket = Int(hash * 2_654_435_761 % 4_294_967_296 * UInt64(buckets) / 4_294_967_296)
+        for i in 0..<width { sum[i] += Double(table[bucket * width + i]) }
+        count += 1
+      }
+    }
+    // Fresh running statistics: the normalisation only divides by sqrt(1 + 1e-5).
+    network.features.withValues { features in
+      for i in 0..<width {
+        let expected = sum[i] / count / (1 + 1e-5).squareRoot()
+        #expect(abs(Double(features[i]) - expected) < 1e-7, "seed \(seed), \(i)")
+      }
+    }
+  }
+
   @Test func `the same seed gives the same weights and another seed others`() throws {
     let shape = LayerShape(height: 28, width: 28, channels: 1)
     func weights(seed: UInt64) throws -> [[Float]] {
@@ -143,7 +210,9 @@ private struct Probe {
     #expect(network.weightCount == weights)
   }
 
-  @Test(arguments: ["", "resnet", "resnet-9", "resnet-x", "mlp-0", "lenet-5", "vgg"])
+  @Test(arguments: [
+    "", "resnet", "resnet-9", "resnet-x", "mlp-0", "lenet-5", "vgg", "ngram-8192", "ngram-8192-20",
+  ])
   func `an unknown architecture is refused with the list of known ones`(name: String) {
     #expect {
       try Architecture(name)

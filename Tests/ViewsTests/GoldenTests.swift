@@ -9,14 +9,14 @@ import Views
   @Test(arguments: [
     "identity", "pad-crop", "flip", "affine", "affine-half-turn", "brightness", "contrast", "blur",
     "blur-wide", "noise", "erase", "mixup", "cutmix", "everything", "glyph",
+    "substring", "lowercase", "short-texts",
   ])
   func `views equal the golden ones`(name: String) throws {
     let path = try #require(Bundle.module.path(forResource: "Golden/\(name)", ofType: "json"))
     let golden = try JSONDecoder().decode(Golden.self, from: Data(try Files.read(path)))
     let recipe = try Recipe(golden.recipe, source: path)
     #expect(recipe.digest.description == golden.recipeDigest)
-    let dataSet = try testImages(
-      golden.shape[0], golden.shape[1], golden.shape[2], count: golden.count)
+    let dataSet = try golden.dataSet()
     #expect(dataSet.fingerprint.description == golden.fingerprint)
     let seed = try #require(UInt64(golden.seed))
     let augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: seed)
@@ -36,11 +36,17 @@ private struct Golden: Decodable {
   var recipe: JSONValue
   var seed: String
   var shape: [Int]
+  var texts: [String]?
   var count: Int
   var recipeDigest: String
   var fingerprint: String
   var digest: String
   var views: [View]
+
+  func dataSet() throws -> any DataSet {
+    if let texts { return try testTexts(texts, bytes: shape[0]) }
+    return try testImages(shape[0], shape[1], shape[2], count: count)
+  }
 
   struct View: Decodable {
     var sample: Int

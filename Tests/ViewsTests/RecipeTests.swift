@@ -52,6 +52,8 @@ func recipe(_ yaml: String) throws -> Recipe {
         - {op: blur, radius: [0, 1.5]}
         - {op: noise, deviation: [0, 0.125]}
         - {op: erase}
+        - {op: substring}
+        - {op: lowercase}
         - {op: cutmix}
       """)
     let text = try canonicalJSON(all.canonical)
@@ -65,6 +67,8 @@ func recipe(_ yaml: String) throws -> Recipe {
         + #"{"deviation":["0/65536","8192/65536"],"op":"noise"},"#
         + #"{"area":["1311/65536","21627/65536"],"aspect":"216269/65536","fill":0,"op":"erase","#
         + #""probability":"32768/65536"},"#
+        + #"{"op":"substring","share":["32768/65536","65536/65536"]},"#
+        + #"{"op":"lowercase","probability":"32768/65536"},"#
         + #"{"area":["0/65536","32768/65536"],"op":"cutmix","probability":"65536/65536"}],"#
         + #""version":1}"#)
     let again = try Recipe(try parseJSON(text.utf8, source: "canonical"), source: "canonical")
@@ -111,6 +115,7 @@ func recipe(_ yaml: String) throws -> Recipe {
       "{version: 1, operations: [{op: affine, scale: [0, 1]}]}",
       "scale must lie from 0.0625 to 16.0"
     ),
+    ("{version: 1, operations: [{op: substring, share: [1, 0.5]}]}", "least value first"),
     ("{version: 1, operations: [{op: erase, aspect: 0.5}]}", "aspect must lie from 1.0 to 16.0"),
     ("{version: 1, operations: [{op: mixup}, {op: flip}]}", "must be the last operation"),
     ("{version: 1, operations: [{op: mixup}, {op: cutmix}]}", "must be the last operation"),
@@ -127,7 +132,7 @@ func recipe(_ yaml: String) throws -> Recipe {
 
   @Test(arguments: [
     "fashion-mnist/identity", "fashion-mnist/crop-flip", "fashion-mnist/strong",
-    "characters/wobble",
+    "characters/wobble", "languages/pieces",
   ])
   func `the example recipes are recipes`(name: String) throws {
     let root = (#filePath as NSString).deletingLastPathComponent + "/../.."

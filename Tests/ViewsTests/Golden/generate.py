@@ -218,8 +218,33 @@ def cutmix(image, other, op, draws):
         other if inside(box, y, x) else image)[y][x][c]), share
 
 
+# Operations on texts: str -> str
+
+def substring(text, op, draws):
+    share = draws.between(*op["share"])
+    count = min(len(text), max(1, (len(text) * share + 32768) >> 16))
+    first = draws.below(len(text) - count + 1)
+    return text[first:first + count]
+
+
+CAPITALS = [
+    (0x41, 0x5A, 1, 32), (0xC0, 0xD6, 1, 32), (0xD8, 0xDE, 1, 32), (0x100, 0x12E, 2, 1),
+    (0x132, 0x136, 2, 1), (0x139, 0x147, 2, 1), (0x14A, 0x176, 2, 1), (0x179, 0x17D, 2, 1),
+    (0x218, 0x21A, 2, 1), (0x386, 0x386, 1, 38), (0x388, 0x38A, 1, 37), (0x38C, 0x38C, 1, 64),
+    (0x38E, 0x38F, 1, 63), (0x391, 0x3A1, 1, 32), (0x3A3, 0x3AB, 1, 32), (0x400, 0x40F, 1, 80),
+    (0x410, 0x42F, 1, 32), (0x48A, 0x4BE, 2, 1), (0x4D0, 0x52E, 2, 1), (0x531, 0x556, 1, 48),
+    (0x1EA0, 0x1EFE, 2, 1)]
+SMALL = {letter: letter + distance for first, last, step, distance in CAPITALS
+         for letter in range(first, last + 1, step)}
+
+
+def lowercase(text, op, draws):
+    return text.translate(SMALL) if draws.happens(op["probability"]) else text
+
+
 PLAIN = {"pad-crop": pad_crop, "flip": flip, "affine": affine, "brightness": brightness,
-         "contrast": contrast, "blur": blur, "noise": noise, "erase": erase}
+         "contrast": contrast, "blur": blur, "noise": noise, "erase": erase,
+         "substring": substring, "lowercase": lowercase}
 MIXING = {"mixup": mixup, "cutmix": cutmix}
 DEFAULTS = {
     "pad-crop": {"fill": 0},
@@ -229,6 +254,7 @@ DEFAULTS = {
     "erase": {"probability": 0.5, "area": [0.02, 0.33], "aspect": 3.3, "fill": 0},
     "mixup": {"probability": 1, "share": [0.5, 1]},
     "cutmix": {"probability": 1, "area": [0, 0.5]},
+    "substring": {"share": [0.5, 1]}, "lowercase": {"probability": 0.5},
 }
 WHOLE = {"op", "pad", "fill"}
 
@@ -272,9 +298,15 @@ class Images:
         return [[[next(flat) for _ in range(channels)] for _ in range(width)]
                 for _ in range(height)]
 
+    def flat(self, image):
+        return bytes(v for row in image for p in row for v in p)
+
     def fingerprint(self):
         h = hashlib.sha256(b"logitcache data set 1\nimage\n")
         h.update(struct.pack("<3Q", *self.shape))
+        return self.finish(h)
+
+    def finish(self, h):
         h.update(struct.pack("<2Q", self.count, 3))
         for name in (b"a", b"b", b"c"):
             h.update(struct.pack("<Q", len(name)) + name)
@@ -283,6 +315,28 @@ class Images:
         for s in range(self.count):
             h.update(self.bytes(s))
         return h.hexdigest()
+
+
+class Texts(Images):
+    """Texts in so many bytes each."""
+
+    def __init__(self, texts, size):
+        self.texts, self.shape, self.count = texts, [size], len(texts)
+
+    def flat(self, text):
+        return text.encode().ljust(self.shape[0], b"\0")
+
+    def image(self, s):
+        # What a cut leaves of a character is no character.
+        return self.texts[s].encode()[:self.shape[0]].decode(errors="ignore")
+
+    def bytes(self, s):
+        return self.flat(self.image(s))
+
+    def fingerprint(self):
+        h = hashlib.sha256(b"logitcache data set 1\ntext\n")
+        h.update(struct.pack("<Q", *self.shape))
+        return self.finish(h)
 
 
 def plain_view(images, operations, seed, sample, view):
@@ -305,11 +359,19 @@ def render(images, operations, seed, sample, view):
             partner = drawn if images.count == 1 or drawn < sample else drawn + 1
             other = plain_view(images, operations, seed, partner, view)
             image, share = MIXING[op["op"]](image, other, op, draws)
-    return bytes(v for row in image for p in row for v in p), partner, share
+    return images.flat(image), partner, share
 
 
 def golden(name, recipe, seed, shape, count):
-    images, operations = Images(*shape, count), resolve(recipe)
+    golden_file(name, recipe, seed, Images(*shape, count), {"shape": shape})
+
+
+def golden_text(name, recipe, seed, size, texts):
+    golden_file(name, recipe, seed, Texts(texts, size), {"shape": [size], "texts": texts})
+
+
+def golden_file(name, recipe, seed, images, described):
+    operations, count = resolve(recipe), images.count
     views, digest = [], hashlib.sha256()
     for view in (0, 1, 4_000_000_000):
         for sample in range(count):
@@ -318,7 +380,7 @@ def golden(name, recipe, seed, shape, count):
                           "partner": partner, "share": share})
             if view == 0:
                 digest.update(pixels + struct.pack("<if", partner, share / ONE))
-    document = {"recipe": recipe, "seed": str(seed), "shape": shape, "count": count,
+    document = {"recipe": recipe, "seed": str(seed), **described, "count": count,
                 "recipeDigest": recipe_digest(operations), "fingerprint": images.fingerprint(),
                 "digest": digest.hexdigest(), "views": views}
     path = pathlib.Path(__file__).parent / f"{name}.json"
@@ -359,3 +421,12 @@ if __name__ == "__main__":
          "fill": 255},
         {"op": "blur", "radius": [0, 0.8]}, {"op": "contrast", "amount": 0.4},
         {"op": "noise", "deviation": [0, 0.06]}), 2**40 + 15, [12, 12, 1], 4)
+    texts = [
+        "Open Media...", "\u00d6FFNE DATEI", "\u041e\u0422\u041a\u0420\u042b\u0422\u042c \u0424\u0410\u0419\u041b \u0401",
+        "\u0386\u039d\u039f\u0399\u0393\u039c\u0391 \u0391\u03a1\u03a7\u0395\u038a\u039f\u03a5", "M\u1ede T\u1eacP TIN", "\u6253\u5f00\u6587\u4ef6", "A",
+        "\U0001f39e\U0001f3ac \u0130\u0110\u0141\u017b\u00df\u1e9e"]
+    golden_text("substring", recipe({"op": "substring"}), 16, 32, texts)
+    golden_text("lowercase", recipe({"op": "lowercase", "probability": 0.75}), 17, 28, texts)
+    golden_text("short-texts", recipe(
+        {"op": "substring", "share": [0, 1]}, {"op": "lowercase"},
+        {"op": "substring", "share": [0.25, 0.75]}), 2**64 - 18, 11, texts)

@@ -70,3 +70,29 @@ def sparse_rows(precompute):
     return precompute(
         "fashion-mnist/train[100:300]", "crop-flip", "--views", "3", "--k", "3", "--features"
     )
+
+
+@pytest.fixture(scope="session")
+def text_cache(tmp_path_factory):
+    """A folder with texts, and a cache of two views of them."""
+    program = os.environ.get("LOGITCACHE_PROGRAM")
+    if not program:
+        pytest.skip("LOGITCACHE_PROGRAM does not name the program")
+    folder = tmp_path_factory.mktemp("texts")
+    words = {"de": "GUTEN Morgen, Öl", "ru": "Доброе УТРО, Ёж", "zh": "早上好 文件"}
+    lines = [f"{name}\t{text} {i}\n" for i in range(40) for name, text in words.items()]
+    (folder / "texts.tsv").write_text("".join(lines), encoding="utf-8")
+    written = {
+        "data.yaml": "{kind: text, name: t, texts: texts.tsv, classNames: [de, ru, zh], bytes: 24}",
+        "training.yaml": "{version: 1, data: data.yaml, model: ngram-64-8, loss: ce, epochs: 1}",
+        "teacher.yaml": "{version: 1, kind: native, weights: taught/model.safetensors}",
+        "recipe.yaml": "{version: 1, operations: [{op: substring}, {op: lowercase}]}",
+    }
+    for name, text in written.items():
+        (folder / name).write_text(text)
+    for arguments in (
+        "train training.yaml --out taught",
+        "precompute cache --data data.yaml --teacher teacher.yaml --recipe recipe.yaml --views 2",
+    ):
+        subprocess.run([program, *arguments.split()], cwd=folder, check=True, capture_output=True)
+    return folder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import logitcache
-from logitcache.views import check_views, matching_renderer, open_data_set
+from logitcache.views import check_views, matching_renderer, open_data_set, read_texts
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,13 @@ def test_caches_of_the_program_are_sound_and_made_from_the_same_views(which, dat
         # The teacher is good, but CutMix hides what it should see.
         first = np.mean(records.label_ranks == 0)
         assert first > (0.9 if which == "sparse_rows" else 0.6)
+
+
+def test_texts_of_the_program_are_read_and_rendered_the_same(text_cache):
+    data = read_texts("t", [text_cache / "texts.tsv"], ["de", "ru", "zh"], 24)
+    with logitcache.open(text_cache / "cache") as cache:
+        check_views(cache, matching_renderer(cache, data), None)
+        assert np.array_equal(cache.records(range(120), 1).labels, data.labels)
 
 
 def test_rebuilt_rows_are_the_teachers(tail_rows, full_rows):

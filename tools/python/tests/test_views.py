@@ -19,9 +19,11 @@ from logitcache.views import (
     matching_renderer,
     open_data_set,
     read_idx,
+    read_texts,
 )
 from logitcache.views.operations import root, sine_and_cosine, tangent
 from logitcache.views.philox import Draws, philox
+from logitcache.views.texts import small_letters
 
 ROOT = pathlib.Path(__file__).parents[3]
 GOLDEN = sorted((ROOT / "Tests/ViewsTests/Golden").glob("*.json"))
@@ -40,13 +42,23 @@ def pictures(height, width, channels, count):
     return DataSet("pictures", pixels, np.arange(count) % 3, ["a", "b", "c"])
 
 
+def sentences(texts, size, folder):
+    """The texts of a golden file, from a file of lines."""
+    lines = [f"{'abc'[i % 3]}\t{text}\n" for i, text in enumerate(texts)]
+    (folder / "texts.tsv").write_text("".join(lines), encoding="utf-8")
+    return read_texts("sentences", [folder / "texts.tsv"], ["a", "b", "c"], size)
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_views_equal_the_golden_ones(path):
+def test_views_equal_the_golden_ones(path, tmp_path):
     golden = json.loads(path.read_text())
     recipe = Recipe(golden["recipe"])
     assert recipe.digest == golden["recipeDigest"]
     assert Recipe(recipe.canonical).digest == golden["recipeDigest"]
-    data = pictures(*golden["shape"], golden["count"])
+    if "texts" in golden:
+        data = sentences(golden["texts"], *golden["shape"], tmp_path)
+    else:
+        data = pictures(*golden["shape"], golden["count"])
     assert data.fingerprint == golden["fingerprint"]
     renderer = Renderer(data, recipe, int(golden["seed"]))
     wanted = golden["views"]
@@ -75,6 +87,8 @@ def test_there_are_golden_views_of_every_operation():
         "erase",
         "mixup",
         "cutmix",
+        "substring",
+        "lowercase",
     }
 
 
@@ -180,6 +194,8 @@ def test_features_pass_through():
         (np.zeros((1, 2, 3), np.float32), [[-1, -100]], "a", "every position is masked"),
         (np.zeros((1, 2, 3), np.float32), [[0, 1]], "a", "outside its 1 classes"),
         (np.zeros((1, 2, 3), np.float32), [0], "a", "features for 2 positions and labels for 1"),
+        (np.array([[97, 0], [0, 0]], np.uint8), [0, 0], "a", "sample 1 is not a text"),
+        (np.array([[97, 0, 97]], np.uint8), [0], "a", "sample 0 is not a text"),
     ],
 )
 def test_what_is_no_data_set_is_refused(elements, labels, names, reason):
@@ -209,6 +225,42 @@ def test_idx_files_are_read_plain_and_packed(tmp_path):
             read_idx(tmp_path / "wrong")
     with pytest.raises(LogitCacheError, match="cannot read"):
         read_idx(tmp_path / "absent")
+
+
+def test_small_letters_are_unicodes():
+    letters = small_letters()
+    changed = [n for n in range(len(letters)) if letters[n] != n]
+    assert len(changed) == 361
+    assert all(chr(n).lower() == chr(letters[n]) for n in changed)
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"no tab", "line 2: there is no tab"),
+        (b"d\ttext", "line 2: 'd' is none of the class names"),
+        (b"a\t", "line 2: the text is empty"),
+        (b"a\t\xff", "line 2: the text is empty, not UTF-8"),
+        (b"a\tone\ttwo", "line 2: .* control characters"),
+        (b"a\tone\r", "line 2: .* control characters"),
+    ],
+)
+def test_wrong_lines_of_text_are_refused(line, reason, tmp_path):
+    (tmp_path / "texts").write_bytes(b"a\tfine\n" + line + b"\nb\tfine\n")
+    with pytest.raises(LogitCacheError, match=reason):
+        read_texts("it", [tmp_path / "texts"], ["a", "b"])
+    with pytest.raises(LogitCacheError, match="cannot read"):
+        read_texts("it", [tmp_path / "absent"], ["a", "b"])
+
+
+def test_operations_on_another_kind_of_samples_are_refused(tmp_path):
+    texts = sentences(["one", "two"], 8, tmp_path)
+    for data, operation, kind in [
+        (texts, "flip", "images"),
+        (pictures(2, 2, 1, 2), "lowercase", "texts"),
+    ]:
+        with pytest.raises(LogitCacheError, match=f"operations need {kind}"):
+            Renderer(data, Recipe({"version": 1, "operations": [{"op": operation}]}), 1)
 
 
 def test_words_come_in_the_same_order_one_by_one_and_many_at_once():

@@ -7,7 +7,7 @@ batch = renderer.render(samples=[0, 17, 5], view=1)
 """
 
 from .check import check_views, matching_renderer
-from .datasets import DataSet, open_data_set, read_idx
+from .datasets import DataSet, open_data_set, read_idx, read_texts
 from .recipe import Recipe
 from .render import Renderer, ViewBatch
 
@@ -20,4 +20,5 @@ __all__ = [
     "matching_renderer",
     "open_data_set",
     "read_idx",
+    "read_texts",
 ]

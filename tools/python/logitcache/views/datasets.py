@@ -31,8 +31,9 @@ _FASHION_CLASSES = (
 class DataSet:
     """Samples and labels.
 
-    `elements` are images uint8 [n, h, w, c] or features float32 [n, width]; `labels` int32 [n], or
-    [n, positions] where a sample has several: -1 then says that a position has none.
+    `elements` are images uint8 [n, h, w, c], texts uint8 [n, bytes] (UTF-8, then zeros) or features
+    float32 [n, width]; `labels` int32 [n], or [n, positions] where a sample has several: -1 then
+    says that a position has none.
     `origin` says what drew the images, where the fingerprint contains that; None elsewhere.
     """
 
@@ -60,11 +61,12 @@ class DataSet:
         self.elements = elements
         self.class_names = tuple(class_names)
         self.is_images = elements.dtype == np.uint8 and elements.ndim == 4
+        self.is_texts = elements.dtype == np.uint8 and elements.ndim == 2
         is_features = elements.dtype == np.float32 and elements.ndim == 2
         demand(
-            self.is_images or is_features,
-            f"{name} must hold uint8 [n, h, w(, c)] or float32 [n, width], not {elements.dtype} "
-            f"{list(elements.shape)}",
+            self.is_images or self.is_texts or is_features,
+            f"{name} must hold uint8 [n, h, w(, c)] or [n, bytes] or float32 [n, width], not "
+            f"{elements.dtype} {list(elements.shape)}",
         )
         demand(
             0 < len(elements) < 2**31 and elements[0].size > 0,
@@ -75,9 +77,12 @@ class DataSet:
             f"{name} has sides above 4096 pixels",
         )
         demand(
-            self.is_images or np.isfinite(elements).all(),
+            not is_features or np.isfinite(elements).all(),
             f"{name} has features that are not finite numbers",
         )
+        if self.is_texts:
+            for sample, row in enumerate(elements):
+                demand(_is_text(row.tobytes()), f"{name}: sample {sample} is not a text")
         demand(
             labels.ndim in (1, 2)
             and len(labels) == len(elements)
@@ -117,8 +122,13 @@ class DataSet:
         """SHA-256 of the content, as docs/VIEWS.md defines it."""
         builder = hashlib.sha256(b"logitcache data set 1\n")
         if self.positions > 1:
-            builder.update(b"positions\n" + struct.pack("<Q", self.positions))
-        builder.update(b"image\n" if self.is_images else b"features\n")
+            builder.update(b"positions\
+" + struct.pack("<Q", self.positions))
+        kind = b"image\
+" if self.is_images else b"text\
+" if self.is_texts else b"features\
+"
+        builder.update(kind)
         shape = self.elements.shape[1:]
         builder.update(struct.pack(f"<{len(shape)}Q", *shape))
         builder.update(struct.pack("<QQ", len(self), len(self.class_names)))
@@ -150,6 +160,45 @@ def open_data_set(spec: str) -> DataSet:
     )
     whole = DataSet(name, read_idx(images), read_idx(labels), _FASHION_CLASSES)
     return whole if begin is None else whole.slice(int(begin), int(end))
+
+
+def read_texts(name: str, paths, class_names, size: int = 128) -> DataSet:
+    """Texts from UTF-8 files of lines: a class's name, a tab, the text.
+
+    Longer texts than `size` bytes are cut between characters.
+    """
+    numbers = {text: number for number, text in enumerate(class_names)}
+    labels, rows = [], []
+    for path in map(os.fspath, paths):
+        try:
+            with open(path, "rb") as file:
+                lines = file.read().removesuffix(b"\n").split(b"\n")
+        except OSError as error:
+            raise LogitCacheError(f"cannot read {path}: {error.strerror}") from None
+        for number, line in enumerate(lines, 1):
+            label, tab, text = line.partition(b"\t")
+            place = f"{path}, line {number}"
+            demand(tab, f"{place}: there is no tab between a class's name and a text")
+            label = label.decode(errors="replace")
+            demand(label in numbers, f"{place}: '{label}' is none of the class names")
+            sound = _is_text(text) and not any(byte < 32 or byte == 127 for byte in text)
+            demand(sound, f"{place}: the text is empty, not UTF-8, or has control characters")
+            # What a cut leaves of a character is dropped.
+            labels.append(numbers[label])
+            cut = text[:size].decode(errors="ignore").encode()
+            rows.append(np.frombuffer(cut.ljust(size, b"\0"), np.uint8))
+    elements = np.stack(rows) if rows else np.empty((0, size), np.uint8)
+    return DataSet(name, elements, np.array(labels, np.int64), class_names)
+
+
+def _is_text(row: bytes) -> bool:
+    """Whether bytes are at least one character in UTF-8, then zeros."""
+    text = row.rstrip(b"\0")
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and 0 not in text
 
 
 def read_idx(path) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..errors import LogitCacheError, demand
 
 ONE = 65536
 MIXING = ("mixup", "cutmix")
+TEXTUAL = ("substring", "lowercase")
 
 # For each operation its parameters: (kind, default, least, greatest). Without a default the
 # parameter must be given. An "integer" is taken as it is; a "number" is held in 65536ths; a
@@ -39,6 +40,8 @@ _PARAMETERS = {
     },
     "mixup": {"probability": ("number", 1, 0, 1), "share": ("range", [0.5, 1], 0, 1)},
     "cutmix": {"probability": ("number", 1, 0, 1), "area": ("range", [0, 0.5], 0, 1)},
+    "substring": {"share": ("range", [0.5, 1], 0, 1)},
+    "lowercase": {"probability": _CHANCE},
 }
 
 

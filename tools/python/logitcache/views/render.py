@@ -9,15 +9,18 @@ from ..errors import demand
 from .datasets import DataSet
 from .operations import MIXING, PLAIN, partners
 from .philox import Draws
-from .recipe import ONE, Recipe
+from .recipe import ONE, TEXTUAL, Recipe
+from .texts import TEXTS
 
+_APPLY = PLAIN | TEXTS
 # Numbers worked on at once: more do not fit a processor's cache.
 _PIECE = 1 << 15
 
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Rendered views: `elements` are pixels uint8 [B, h, w, c] or features float32 [B, width].
+    """Rendered views: `elements` are pixels uint8 [B, h, w, c], texts uint8 [B, bytes] or features
+    float32 [B, width].
 
     `partners` [B] are the samples mixed in (the sample itself where none was), `own_shares` [B]
     the sample's own share of the view, 1 where nothing was mixed in.
@@ -33,10 +36,13 @@ class Renderer:
 
     def __init__(self, data_set: DataSet, recipe: Recipe, seed: int):
         demand(0 <= seed < 2**64, f"the seed {seed} is not a 64-bit integer")
-        demand(
-            data_set.is_images or not recipe.operations,
-            f"{data_set.name} holds features; operations need images",
-        )
+        for step in recipe.operations:
+            textual = step.name in TEXTUAL
+            demand(
+                data_set.is_texts if textual else data_set.is_images,
+                f"{data_set.name} has other samples than the recipe's operation {step.name} "
+                f"changes; operations need {'texts' if textual else 'images'}",
+            )
         demand(
             data_set.positions == 1
             or not {"flip", *MIXING} & {step.name for step in recipe.operations},
@@ -93,7 +99,7 @@ class Renderer:
         for index, operation in enumerate(self.recipe.operations):
             if not operation.mixes:
                 draws = Draws(self.seed, samples, view, index)
-                images = PLAIN[operation.name](images, operation, draws)
+                images = _APPLY[operation.name](images, operation, draws)
         return images
 
     def digest(self, samples: range, view: int) -> str:

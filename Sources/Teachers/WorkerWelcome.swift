@@ -1,0 +1,104 @@
+import Basics
+
+/// What a worker says of itself before its first batch.
+struct WorkerWelcome: Equatable, Sendable {
+  /// C, classes of a row.
+  let classes: Int
+  /// D, 0 for none.
+  let featureWidth: Int
+  /// What rows are.
+  let output: ONNXConfiguration.OutputKind
+  /// Everything that decides its rows; no fractions.
+  let identity: JSONValue
+  let classNames: [String]?
+
+  /// What people call it.
+  var name: String { identity["name"]?.string ?? "" }
+
+  /// Reads the payload of a welcome.
+  ///
+  /// - Throws: `Problem(.corrupt)` with what is wrong, to be read after the worker's name.
+  init(_ payload: [UInt8]) throws {
+    guard let value = try? parseJSON(payload, source: "the welcome"), value.object != nil else {
+      throw Problem(.corrupt, "sent a welcome that is no JSON object")
+    }
+    func wrong(_ member: String, _ rule: String) -> Problem {
+      let found = value[member].flatMap { try? canonicalJSON($0) } ?? "missing"
+      return Problem(
+        .corrupt, "sent a welcome whose \(member) is \(found.prefix(200)): it must be \(rule)")
+    }
+    func count(_ member: String, _ range: ClosedRange<Int>, default number: Int? = nil) throws
+      -> Int
+    {
+      guard let count = value[member] == nil ? number : value[member]?.integer, range ~= count
+      else {
+        throw wrong(member, "a whole number in \(range.lowerBound)...\(range.upperBound)")
+      }
+      return count
+    }
+    classes = try count("classes", 2...1 << 20)
+    featureWidth = try count("featureWidth", 0...1 << 16, default: 0)
+    // Reserved: rows at several positions of a view.
+    _ = try count("positions", 1...1, default: 1)
+    guard let kind = value["output"]?.string.flatMap(ONNXConfiguration.OutputKind.init) else {
+      throw wrong("output", "logits, log-probabilities, probabilities or sigmoid")
+    }
+    output = kind
+    guard let identity = value["identity"], identity["name"]?.string != nil else {
+      throw wrong("identity", "an object with a name")
+    }
+    if let place = identity.placeOfFraction(at: "identity") {
+      throw Problem(
+        .corrupt,
+        "sent a welcome whose \(place) is a number with a fraction: it must be written as text")
+    }
+    self.identity = identity
+    classNames = value["classNames"]?.array?.compactMap(\.string)
+    guard value["classNames"] == nil || classNames?.count == classes else {
+      throw wrong("classNames", "a list of \(classes) names, one for each class")
+    }
+  }
+
+  /// What differs from another welcome, "identity.weights was ab, it is cd" and so on.
+  func differences(from other: WorkerWelcome) -> String {
+    let (mine, theirs) = (leaves, other.leaves)
+    let places = Set(mine.keys).union(theirs.keys).filter { mine[$0] != theirs[$0] }.sorted()
+    return places.map { "\($0) was \(theirs[$0] ?? "missing"), it is \(mine[$0] ?? "missing")" }
+      .joined(separator: "; ")
+  }
+
+  private var leaves: [String: String] {
+    var leaves = identity.leaves(at: "identity")
+    leaves["classes"] = "\(classes)"
+    leaves["featureWidth"] = "\(featureWidth)"
+    leaves["output"] = output.rawValue
+    if let classNames { leaves["classNames"] = classNames.joined(separator: ", ") }
+    return leaves
+  }
+}
+
+extension JSONValue {
+  /// Where the first number with a fraction is; `nil` when there is none.
+  fileprivate func placeOfFraction(at place: String) -> String? {
+    switch self {
+    case .number: place
+    case .object(let members):
+      members.sorted { $0.key < $1.key }.lazy
+        .compactMap { $0.value.placeOfFraction(at: "\(place).\($0.key)") }.first
+    case .array(let elements):
+      elements.enumerated().lazy
+        .compactMap { $0.element.placeOfFraction(at: "\(place)[\($0.offset)]") }.first
+    case .null, .bool, .integer, .string: nil
+    }
+  }
+
+  /// All values that have no parts, by their places.
+  fileprivate func leaves(at place: String) -> [String: String] {
+    guard case .object(let members) = self else {
+      return [place: string ?? (try? canonicalJSON(self)) ?? ""]
+    }
+    return members.reduce(into: [:]) { leaves, member in
+      leaves.merge(member.value.leaves(at: "\(place).\(member.key)")) { first, _ in first }
+    }
+  }
+}

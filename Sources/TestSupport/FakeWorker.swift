@@ -1,0 +1,24 @@
+import Foundation
+
+/// A worker in plain Python that misbehaves as it is told (`Tests/Workers/fake_worker.py`).
+public enum FakeWorker {
+  private static let script =
+    (0..<3).reduce(#filePath) { path, _ in (path as NSString).deletingLastPathComponent }
+    + "/Tests/Workers/fake_worker.py"
+
+  /// The command that starts it, as in a teacher's configuration.
+  public static func command(_ options: [String]) -> String {
+    let words = ["python3", script] + options
+    return "[" + words.map { "'\($0)'" }.joined(separator: ", ") + "]"
+  }
+
+  /// What it gives for a view: the sum of its elements c, c + C, c + 2 C, ... less 4096, over 512.
+  public static func row(of view: some Collection<Float>, classes: Int) -> [Float] {
+    (0..<classes).map { c in
+      let sum = view.enumerated().reduce(Float(0)) {
+        $1.offset % classes == c ? $0 + $1.element : $0
+      }
+      return (sum - 4096) / 512
+    }
+  }
+}
