@@ -4,10 +4,9 @@ import LogitCache
 import Teachers
 import Views
 
-/// Everything needed to make any block of a cache.
-struct BlockWork: Sendable {
-  private(set) var manifest: Manifest
-  private(set) var calibration: Calibration
+/// Everything needed to run a job's teacher.
+struct TeacherWork: Sendable {
+  let manifest: Manifest
   let teacher: any Teacher
   let augmenter: Augmenter
 
@@ -23,22 +22,7 @@ struct BlockWork: Sendable {
         "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
       )
     }
-    let k = job.k ?? (classes <= 64 ? classes : job.tail == nil ? 20 : 10)
-    guard (1...classes).contains(k) else {
-      throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
-    }
-    guard job.tail == nil || k < classes else {
-      throw Problem(
-        .usage,
-        "--tail subspace keeps the classes that --k leaves out, and all \(classes) are kept: "
-          + "choose a smaller --k, or leave out --tail")
-    }
-    guard job.ranking == nil || k < classes else {
-      throw Problem(
-        .usage,
-        "--ranking full keeps the order of the classes that --k leaves out, and all \(classes) are kept, "
-          + "in order: leave out --ranking, or choose a smaller --k")
-    }
+    let k = try job.kept.headClasses(of: classes)
     guard !job.features || teacher.featureWidth > 0 else {
       throw Problem(
         .configuration, "teacher \(job.teacher) has no features of its own: leave out --features")
@@ -53,12 +37,44 @@ struct BlockWork: Sendable {
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
         subspaceTail: job.tail, ranking: job.ranking))
-    calibration = .plain(manifest.encoding)
     try manifest.validate()
   }
 
   /// The label of every sample.
   var labels: [Int32] { augmenter.dataSet.labels }
+}
+
+/// Everything needed to make any block of a cache.
+struct BlockWork: Sendable {
+  private(set) var manifest: Manifest
+  private(set) var calibration: Calibration
+  /// The label of every sample.
+  let labels: [Int32]
+  /// Opens, for one thread, what gives the records.
+  private let openSource: @Sendable () throws -> any BlockSource
+
+  init(
+    _ manifest: Manifest, labels: [Int32],
+    openSource: @escaping @Sendable () throws -> any BlockSource
+  ) throws {
+    self.manifest = manifest
+    self.labels = labels
+    self.openSource = openSource
+    calibration = .plain(manifest.encoding)
+    try manifest.validate()
+  }
+
+  /// The records of a teacher.
+  init(_ job: PrecomputeJob) throws {
+    let work = try TeacherWork(job)
+    let (manifest, labels) = (work.manifest, work.labels)
+    try self.init(manifest, labels: labels) {
+      let rows = try TeacherRows(
+        work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
+        featureWidth: manifest.encoding.featureWidth ?? 0)
+      return RowBlocks(manifest, labels: labels, rows: rows)
+    }
+  }
 
   mutating func learned(_ calibration: Calibration) {
     self.calibration = calibration
@@ -68,10 +84,10 @@ struct BlockWork: Sendable {
   /// What workers need to know once the cache has learned.
   var calibrated: CalibratedJob { CalibratedJob(manifest: manifest, calibration: calibration) }
 
-  func openWriter(_ job: PrecomputeJob) throws -> CacheWriter {
+  func openWriter(_ making: CacheMaking) throws -> CacheWriter {
     let writer = try CacheWriter(
-      path: job.cache, manifest: manifest, labels: labels, calibration: calibration)
-    try writer.note(job.shard)
+      path: making.cache, manifest: manifest, labels: labels, calibration: calibration)
+    try writer.note(making.shard)
     return writer
   }
 
@@ -86,29 +102,25 @@ struct BlockWork: Sendable {
     return BlockCrew(learning: learning, writing: Array(writing), threads: threads)
   }
 
-  /// Starts the crew's threads, each with a teacher session of its own.
-  func start(_ crew: BlockCrew) { crew.start { try BlockWorker(self) } }
+  /// Starts the crew's threads, each with a source of its own, such as a teacher's session.
+  func start(_ crew: BlockCrew) { crew.start { try BlockWorker(self, openSource()) } }
 }
 
-/// One thread's teacher session, rows and encoder.
+/// One thread's source of records, and its encoder.
 struct BlockWorker {
   private let manifest: Manifest
-  private let labels: [Int32]
   private var encoder: BlockEncoder
-  private var rows: TeacherRows
+  private var source: any BlockSource
   /// Whether it packs blocks as the cache does.
   private(set) var isCalibrated = false
   /// Whether it can measure the cache's blocks before it is calibrated.
   let measuresEarly: Bool
 
-  init(_ work: BlockWork) throws {
+  init(_ work: BlockWork, _ source: any BlockSource) throws {
     manifest = work.manifest
-    labels = work.labels
     measuresEarly = !work.measuresAgain
     encoder = try BlockEncoder(manifest: manifest)
-    rows = try TeacherRows(
-      work.teacher, work.augmenter, rows: manifest.encoding.blockRows,
-      featureWidth: manifest.encoding.featureWidth ?? 0)
+    self.source = source
   }
 
   /// Takes over what the cache learned.
@@ -117,24 +129,13 @@ struct BlockWorker {
     isCalibrated = true
   }
 
-  /// Runs the teacher over a block.
+  /// Makes the records of a block.
   ///
-  /// Batches start at the block's first sample and never cross its end: a block is always run in the
-  /// same batch shapes, so its bytes do not depend on who makes it, or when.
   /// - Parameter learning: which of how many blocks it is that the cache learns from.
   mutating func measure(
     _ key: BlockKey, learning: (index: Int, count: Int)? = nil
   ) throws -> MeasuredBlock {
-    let samples = manifest.samples(of: key)
-    let digest = try rows.fill(samples, view: key.view)
-    let encoding = manifest.encoding
-    return try encoder.measure(
-      logits: rows.logits.span.extracting(0..<samples.count * encoding.classes),
-      labels: Array(labels[samples]), view: key.view, block: key.block,
-      firstSample: samples.lowerBound, viewDigest: digest,
-      features: rows.features.span.extracting(0..<samples.count * (encoding.featureWidth ?? 0)),
-      forCalibration: learning != nil,
-      keptRows: learning.map { Calibration.keptRows(encoding, block: $0.index, of: $0.count) } ?? 0)
+    try source.measure(key, encoder, learning: learning)
   }
 
   /// Writes a measured block with what the cache learned.
