@@ -133,7 +133,8 @@ private struct Entry {
     }
     let typeName = members["dtype"]?.string ?? "?"
     guard let type = ElementType.allCases.first(where: { $0.safetensorsName == typeName }) else {
-      throw problem("has elements of type \(typeName); U8, I32, I64, F16, BF16, F32 and F64 are "
+      throw problem(
+        "has elements of type \(typeName); U8, I32, I64, F16, BF16, F32 and F64 are "
           + "read")
     }
     let shape = members["shape"]?.array?.compactMap(\.integer) ?? []

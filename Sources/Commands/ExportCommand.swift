@@ -21,7 +21,8 @@ struct ExportCommand: ParsableCommand {
   @Argument(help: "The cache.")
   var cache: String
 
-  @Option(help: "The file to write: FILE.npy, FILE.safetensors, FILE.jsonl, or - for standard output.")
+  @Option(
+    help: "The file to write: FILE.npy, FILE.safetensors, FILE.jsonl, or - for standard output.")
   var out: String
 
   @Option(help: "One view, from 0; or all.")

@@ -66,7 +66,8 @@ struct ImportCommand: ParsableCommand {
       throw ValidationError("--recipe and --seed belong to --data")
     }
     guard data == nil || (classNames == nil && name == nil) else {
-      throw ValidationError("--class-names and --name are the data set's: leave them out with --data")
+      throw ValidationError(
+        "--class-names and --name are the data set's: leave them out with --data")
     }
     guard data != nil || labels != nil else {
       throw ValidationError("rows need labels: give --labels, or the data set with --data")

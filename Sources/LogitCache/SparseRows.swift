@@ -12,9 +12,9 @@ package struct SparseRows: Sendable {
   package var logSumExps: [Double]
   /// Relative rounding error of the log-sum-exps, such as 2^-20 for float32 numbers.
   package var rounding: Double
-  /// The label's logit [rows]; empty when every row names its label. Read only where a row does not.
+  /// The label's logit [rows], read where a row does not name its label; empty when unknown.
   package var labelLogits: [Float]
-  /// The label's rank among all C classes [rows], 0 for the best; likewise.
+  /// The label's rank among all C classes [rows], 0 for the best; read likewise.
   package var labelRanks: [Int]
 
   /// Joins rows.
@@ -156,7 +156,8 @@ package struct SparseMeter {
       }
       guard rank == 0 || rows.logits[entry - 1] >= logit else {
         throw RowFault(
-          message: "value \(rank) is \(logit), after \(rows.logits[entry - 1]): ids and values must "
+          message:
+            "value \(rank) is \(logit), after \(rows.logits[entry - 1]): ids and values must "
             + "be in descending order of the values")
       }
     }
@@ -179,7 +180,8 @@ package struct SparseMeter {
     let ownLogSumExp = largest + exactLog(namedSum)
     guard excess >= -error else {
       throw RowFault(
-        message: "the log-sum-exp is \(logSumExp), less than \(ownLogSumExp), that of its own values: "
+        message:
+          "the log-sum-exp is \(logSumExp), less than \(ownLogSumExp), that of its own values: "
           + "it must be that of all \(manifest.encoding.classes) logits")
     }
     let unnamed = manifest.encoding.classes - rows.width
@@ -189,7 +191,8 @@ package struct SparseMeter {
     let limit = ownLogSumExp + exactLog(1 + (2 * most + row.slack) / namedSum)
     guard logSumExp <= limit + error else {
       throw RowFault(
-        message: "the log-sum-exp is \(logSumExp), more than \(ownLogSumExp + exactLog(1 + most / namedSum)): "
+        message:
+          "the log-sum-exp is \(logSumExp), more than \(ownLogSumExp + exactLog(1 + most / namedSum)): "
           + "\(unnamed) classes no better than the last value \(named[named.endIndex - 1]) cannot have that; "
           + "ids must be the best classes, and the log-sum-exp that of the same row")
     }
@@ -212,7 +215,8 @@ package struct SparseMeter {
     let last = rows.logits[row.place.upperBound - 1]
     guard logit.isFinite, abs(logit) <= Limits.magnitude, logit <= last else {
       throw RowFault(
-        message: "its label \(label) is not among its ids and has the logit \(logit), the last value is "
+        message:
+          "its label \(label) is not among its ids and has the logit \(logit), the last value is "
           + "\(last): a finite logit no larger is expected")
     }
     guard (rows.width..<classes).contains(rank) else {
@@ -225,7 +229,8 @@ package struct SparseMeter {
     let above = Double(rank - rows.width + 1)
     guard power * above <= 2 * row.tailSum + row.slack else {
       throw RowFault(
-        message: "its label \(label) has the logit \(logit) and the rank \(rank): with the classes before "
+        message:
+          "its label \(label) has the logit \(logit) and the rank \(rank): with the classes before "
           + "it, that is more than the log-sum-exp leaves for classes that are not among its ids")
     }
     (row.labelRank, row.labelLogit) = (rank, logit)

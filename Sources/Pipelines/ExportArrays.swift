@@ -15,7 +15,8 @@ func writeArrays(
   let wantsRows = job.format != .safetensors
   var columns: [any ExportColumn] =
     wantsRows
-    ? [try FullRowColumn(cache, part, fillsEvenly: job.fillsEvenly)] : recordColumns(of: cache, part)
+    ? [try FullRowColumn(cache, part, fillsEvenly: job.fillsEvenly)]
+    : recordColumns(of: cache, part)
   if job.format != .npy { columns.append(labelColumn(part)) }
   let file: ArrayFileWriter
   var arrays = columns.map(\.description)
@@ -106,7 +107,7 @@ private struct Column<Element: BitwiseCopyable>: ExportColumn {
 
   mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int) {
     if isOfSample && view > 0 { return }
-    let stride = isOfSample ? 1 : views
+    let (stride, width, fill) = (isOfSample ? 1 : views, width, fill)
     values.withUnsafeMutableBufferPointer { values in
       for (place, row) in rows.enumerated() {
         let start = (place * stride + view) * width

@@ -127,7 +127,8 @@ struct ExportPart {
     hasViewAxis = view == nil
     guard views.lowerBound < manifest.views else {
       throw Problem(
-        .usage, "\(cache.path) has the views 0..<\(manifest.views); there is no view \(views.lowerBound)"
+        .usage,
+        "\(cache.path) has the views 0..<\(manifest.views); there is no view \(views.lowerBound)"
       )
     }
   }
@@ -163,7 +164,8 @@ struct ExportPart {
       for view in views {
         if Interruption.isRequested {
           throw Problem(
-            .interrupted, "interrupted after \(strip.lowerBound) of \(samples.count) samples; nothing was written"
+            .interrupted,
+            "interrupted after \(strip.lowerBound) of \(samples.count) samples; nothing was written"
           )
         }
         try cache.decode(view: view, block: block, into: &batch)

@@ -27,7 +27,7 @@ func writeLines(of cache: CacheReader, _ part: ExportPart, to path: String?) thr
       }
     },
     end: { _ in
-      for line in lines { try write(line, to: file, at: &bytes) }
+      try write(lines.joined(), to: file, at: &bytes)
     })
   try file?.commit()
   return bytes
@@ -38,9 +38,12 @@ private func write(_ text: String, to file: AtomicFile?, at offset: inout Int) t
   try text.withUTF8 { utf8 in
     if let file {
       try file.write(UnsafeRawBufferPointer(utf8), at: offset)
-    } else if fwrite(utf8.baseAddress, 1, utf8.count, stdout) != utf8.count {
-      throw Problem(
-        .inputOutput, "cannot write standard output: \(String(cString: strerror(errno)))")
+    } else {
+      do {
+        try FileHandle.standardOutput.write(contentsOf: Data(utf8))
+      } catch {
+        throw Problem(.inputOutput, "cannot write standard output: \(error)")
+      }
     }
     offset += utf8.count
   }
@@ -73,7 +76,9 @@ private struct LineWriter {
     text += ",\"labelRank\":\(batch.labelRanks[row])"
     if encoding.knowsLogSumExp { text += ",\"logSumExp\":\(batch.logSumExp(row))" }
     if !tails.isEmpty {
-      let ratios = tails.map { "\"\($0.name)\":\(batch.logTailRatios[row * tails.count + $0.place])" }
+      let ratios = tails.map {
+        "\"\($0.name)\":\(batch.logTailRatios[row * tails.count + $0.place])"
+      }
       text += ",\"logTailRatios\":{" + ratios.joined(separator: ",") + "}"
     }
     text += ",\"logits\":" + list(head) { "\(largest - batch.gaps[$0])" }

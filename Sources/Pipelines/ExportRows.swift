@@ -27,7 +27,8 @@ struct FullRowColumn: ExportColumn {
       throw Problem(
         .usage,
         "\(cache.path) keeps \(encoding.k) of \(classes) logits and no subspace tail: export its records as "
-          + "safetensors or JSON lines, or say --missing uniform to spread the mass of the others evenly")
+          + "safetensors or JSON lines, or say --missing uniform to spread the mass of the others evenly"
+      )
     }
     tailSteps = Double(encoding.tailStepsPerNat)
     description = .init("logits", .float32, part.shape([classes]))
@@ -40,14 +41,25 @@ struct FullRowColumn: ExportColumn {
   mutating func begin(_ records: Int) { values.setCount(records * classes, filler: 0) }
 
   mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int) {
-    if let axes { return rebuild(batch, rows, axes) { place in place * views + view } }
+    if let axes {
+      return rebuild(batch, rows, axes) { place in place * views + view }
+    }
+    let tailSteps = tailSteps
     for (place, row) in rows.enumerated() {
-      let start = (place * views + view) * classes
-      values.withUnsafeMutableBufferPointer { values in
-        let target = UnsafeMutableBufferPointer(rebasing: values[start..<start + classes])
-        if batch.k < classes { fillEvenly(batch, row, target) }
+      fill(place * views + view) { target in
+        if batch.k < target.count { spread(batch, row, tailSteps, over: target) }
         lay(batch, row, over: target)
       }
+    }
+  }
+
+  /// Lends the numbers of a record.
+  private mutating func fill(
+    _ place: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void
+  ) {
+    let range = place * classes..<(place + 1) * classes
+    values.withUnsafeMutableBufferPointer {
+      body(UnsafeMutableBufferPointer(rebasing: $0[range]))
     }
   }
 
@@ -55,16 +67,6 @@ struct FullRowColumn: ExportColumn {
     let stride = views * classes
     try file.write(
       values[..<(samples.count * stride)], to: description.name, at: samples.lowerBound * stride)
-  }
-
-  /// Writes the head's logits into a row in class order.
-  private func lay(
-    _ batch: TeacherBatch, _ row: Int, over target: UnsafeMutableBufferPointer<Float>
-  ) {
-    let largest = batch.largestLogits[row]
-    for entry in row * batch.k..<(row + 1) * batch.k {
-      target[Int(batch.classIDs[entry])] = largest - batch.gaps[entry]
-    }
   }
 
   /// Rebuilds rows from their coefficients, at most 2^21 numbers at once.
@@ -77,33 +79,40 @@ struct FullRowColumn: ExportColumn {
       strip.resize(to: some.count)
       for row in some { strip.copyRow(row, of: batch, to: row - first) }
       axes.rebuild(strip, into: &rebuilt, ordered: false)
+      let rebuilt = rebuilt
       for row in some {
-        let start = place(row - rows.lowerBound) * classes
-        values.withUnsafeMutableBufferPointer { values in
-          lay(
-            rebuilt, row - first,
-            over: UnsafeMutableBufferPointer(rebasing: values[start..<start + classes]))
-        }
+        fill(place(row - rows.lowerBound)) { lay(rebuilt, row - first, over: $0) }
       }
     }
   }
+}
 
-  /// Gives the label its logit, and all other classes the one with which they have the tail's mass at T = 1.
-  ///
-  /// None is above the last of the head. Where rounding leaves the label no less than the whole tail, the others have
-  /// a step of it.
-  private func fillEvenly(
-    _ batch: TeacherBatch, _ row: Int, _ target: UnsafeMutableBufferPointer<Float>
-  ) {
-    let ratio = batch.logTailRatio(row: row, temperature: 1)
-    let tail = batch.headSum(row) * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
-    let isOutside = Int(batch.labelRanks[row]) >= batch.k
-    let label = isOutside ? exactExp(-Double(batch.labelGaps[row])) : 0
-    let others = Double(batch.tailClasses - (isOutside ? 1 : 0))
-    let last = -Double(batch.gaps[(row + 1) * batch.k - 1])
-    let rest = max(tail - label, tail / tailSteps, .leastNormalMagnitude)
-    let even = others > 0 ? min(exactLog(rest / others), last) : last
-    target.update(repeating: batch.largestLogits[row] + Float(even))
-    target[Int(batch.labels[row])] = batch.largestLogits[row] - batch.labelGaps[row]
+/// Writes the head's logits into a row in class order.
+private func lay(
+  _ batch: TeacherBatch, _ row: Int, over target: UnsafeMutableBufferPointer<Float>
+) {
+  let largest = batch.largestLogits[row]
+  for entry in row * batch.k..<(row + 1) * batch.k {
+    target[Int(batch.classIDs[entry])] = largest - batch.gaps[entry]
   }
+}
+
+/// Gives the label its logit, and all other classes the one with which they have the tail's mass at T = 1.
+///
+/// None is above the last of the head. Where rounding leaves the label no less than the whole tail, the others have
+/// a step of it.
+private func spread(
+  _ batch: TeacherBatch, _ row: Int, _ tailSteps: Double,
+  over target: UnsafeMutableBufferPointer<Float>
+) {
+  let ratio = batch.logTailRatio(row: row, temperature: 1)
+  let tail = batch.headSum(row) * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
+  let isOutside = Int(batch.labelRanks[row]) >= batch.k
+  let label = isOutside ? exactExp(-Double(batch.labelGaps[row])) : 0
+  let others = Double(batch.tailClasses - (isOutside ? 1 : 0))
+  let last = -Double(batch.gaps[(row + 1) * batch.k - 1])
+  let rest = max(tail - label, tail / tailSteps, .leastNormalMagnitude)
+  let even = others > 0 ? min(exactLog(rest / others), last) : last
+  target.update(repeating: batch.largestLogits[row] + Float(even))
+  target[Int(batch.labels[row])] = batch.largestLogits[row] - batch.labelGaps[row]
 }

@@ -44,6 +44,7 @@ struct ImportedRows: FullRows {
 
   mutating func fill(_ samples: Range<Int>, view: Int) throws -> Digest {
     try layout.read(values, samples, view: view, width: classes, into: &logits)
+    let (classes, conversion) = (classes, conversion)
     try logits.withUnsafeMutableBufferPointer { logits in
       for (row, sample) in samples.enumerated() {
         let values = logits[row * classes..<(row + 1) * classes]

@@ -15,7 +15,7 @@ struct ImportInput: Sendable {
   /// Renders the views that the teacher saw; `nil` when nobody knows them.
   private let augmenter: Augmenter?
 
-  private enum Rows: Sendable {
+  fileprivate enum Rows: Sendable {
     case full(values: ArrayFile, kind: OutputKind, features: ArrayFile?)
     case sparse(SparseArrays)
   }
@@ -27,7 +27,8 @@ struct ImportInput: Sendable {
     let (first, samples) = (rows.files[0], layout.samples)
     if let dataSet, dataSet.count != samples {
       throw Problem(
-        .corrupt, "\(first.name) has \(samples) samples, data set \(dataSet.name) has \(dataSet.count)")
+        .corrupt,
+        "\(first.name) has \(samples) samples, data set \(dataSet.name) has \(dataSet.count)")
     }
     let classNames = try ImportInput.classNames(job, dataSet, rows)
     classes = classNames.count
@@ -94,7 +95,8 @@ struct ImportInput: Sendable {
       let k = job.kept.k ?? arrays.width
       guard (1...arrays.width).contains(k) else {
         throw Problem(
-          .usage, "--k is \(k), it must be in 1...\(arrays.width), the ids of a row in \(arrays.ids.name)"
+          .usage,
+          "--k is \(k), it must be in 1...\(arrays.width), the ids of a row in \(arrays.ids.name)"
         )
       }
       return Encoding(
@@ -149,12 +151,14 @@ extension ImportInput {
       if let classes = arrays.classes { counts.append((classes, "--classes")) }
       guard let first = counts.first else {
         throw Problem(
-          .usage, "sparse rows do not say how many classes there are: give --classes or --class-names")
+          .usage,
+          "sparse rows do not say how many classes there are: give --classes or --class-names")
       }
       guard arrays.width <= first.count else {
         throw Problem(
           .corrupt,
-          "\(arrays.ids.name) has \(arrays.width) ids of a row, \(first.source) has \(first.count) classes")
+          "\(arrays.ids.name) has \(arrays.width) ids of a row, \(first.source) has \(first.count) classes"
+        )
       }
     }
     for other in counts.dropFirst() where other.count != counts[0].count {
@@ -164,7 +168,8 @@ extension ImportInput {
     }
     guard counts[0].count <= 1 << 24 else {
       throw Problem(
-        .usage, "\(counts[0].source) has \(counts[0].count) classes; at most \(1 << 24) can be cached")
+        .usage,
+        "\(counts[0].source) has \(counts[0].count) classes; at most \(1 << 24) can be cached")
     }
     return names ?? (0..<counts[0].count).map { "class \($0)" }
   }
@@ -179,7 +184,8 @@ extension ImportInput {
     }
     if names.last == "" { names.removeLast() }
     if let line = names.firstIndex(of: "") {
-      throw Problem(.corrupt, "\(path): line \(line + 1) is empty: one class name a line is expected")
+      throw Problem(
+        .corrupt, "\(path): line \(line + 1) is empty: one class name a line is expected")
     }
     return names
   }
@@ -196,14 +202,16 @@ extension ImportInput {
     let file = try ArrayFile(name)
     guard file.shape == [samples] else {
       throw Problem(
-        .corrupt, "\(name) has the shape \(file.shape), \(rows.name) has \(samples) samples: [\(samples)] is "
+        .corrupt,
+        "\(name) has the shape \(file.shape), \(rows.name) has \(samples) samples: [\(samples)] is "
           + "expected")
     }
     try file.demand(isIndex: true)
     let labels = try file.integers(0..<samples)
     if let sample = labels.firstIndex(where: { !(0..<classes).contains($0) }) {
       throw Problem(
-        .corrupt, "\(name): sample \(sample) has the label \(labels[sample]), the classes are 0..<\(classes)")
+        .corrupt,
+        "\(name): sample \(sample) has the label \(labels[sample]), the classes are 0..<\(classes)")
     }
     if let dataSet,
       let sample = labels.indices.first(where: { labels[$0] != Int(dataSet.labels[$0]) })

@@ -48,7 +48,7 @@ package struct ImportJob: Sendable {
   package var labels: String?
   /// The data set and the views that the rows belong to; `nil` when they are not known.
   package var views: Views?
-  /// A file with a class name a line; `nil` for "class 0", "class 1", ... or the data set's.
+  /// A file with a class name a line; `nil` for the data set's, or "class 0" and so on.
   package var classNames: String?
   /// What people call rows without a data set.
   package var name: String?

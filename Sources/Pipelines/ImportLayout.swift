@@ -22,7 +22,8 @@ struct ImportLayout: Sendable {
     }
     guard shape.count == 3 || !viewsFirst else {
       throw Problem(
-        .usage, "\(file.name) has the shape \(shape): without an axis of views, leave out --views-first"
+        .usage,
+        "\(file.name) has the shape \(shape): without an axis of views, leave out --views-first"
       )
     }
     axes = Array(shape.dropLast())

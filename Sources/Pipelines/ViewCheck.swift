@@ -46,7 +46,8 @@ public func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet) th
     throw Problem(
       .corrupt,
       "\(path) was imported without its data set: nobody knows which views its records belong to; import "
-        + "the rows again with --data, and --recipe if the views were augmented, into another folder")
+        + "the rows again with --data, and --recipe if the views were augmented, into another folder"
+    )
   }
   guard manifest.dataSet.fingerprint == dataSet.fingerprint else {
     throw Problem(

@@ -10,9 +10,9 @@ extension Inspection {
 
   private var identityText: String {
     let state = sealed ? "sealed" : "not sealed, \(missingBlocks) blocks missing"
-    let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
-    let teacherName = ["kind", "architecture"].compactMap { teacher[$0]?.string }
-    let teacherWeights = (teacher["weights"] ?? teacher["model"])?.string ?? ""
+    let teacherName = ["kind", "architecture", "name"].compactMap { teacher[$0]?.string }
+    let importedRows = teacher["rows"]?["digest"] ?? teacher["sparse"]?["ids"]?["digest"]
+    let teacherWeights = (teacher["weights"] ?? teacher["model"] ?? importedRows)?.string ?? ""
     return lines([
       ("state", state),
       ("cache digest", cacheDigest?.description ?? "none until sealed"),
@@ -20,13 +20,10 @@ extension Inspection {
       ("data set", "\(dataSet.name), \(dataSet.samples) samples, \(dataSet.fingerprint.short)"),
       (
         "teacher",
-        "\(teacherName.joined(separator: " ")), weights \(teacherWeights.prefix(12))"
+        "\(teacherName.joined(separator: " ")), \(importedRows == nil ? "weights" : "rows") "
+          + teacherWeights.prefix(12)
       ),
-      (
-        "recipe",
-        operations.isEmpty
-          ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
-      ),
+      ("recipe", recipeText),
       (
         "records",
         "\(records) = \(dataSet.samples) samples x \(views) views, k = \(k) of \(classes) classes"
@@ -39,6 +36,13 @@ extension Inspection {
     ])
       + (derivedFrom.map { lines([("derived from", "cache \($0.cacheDigest), no teacher ran")]) }
         ?? "") + subspaceText + rankingText
+  }
+
+  private var recipeText: String {
+    if recipe == .null { return "unknown: rows were imported without their data set" }
+    let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
+    return operations.isEmpty
+      ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
   }
 
   private var subspaceText: String {
@@ -120,7 +124,10 @@ extension Inspection {
   }
 
   private var certificateText: String {
-    var text = heading("certificate: error of the records", ["mean", "p99", "max"])
+    let isBound = derivedFrom != nil || teacher["sparse"] != nil
+    var text = heading(
+      "certificate: \(isBound ? "bounds of the error" : "error") of the records",
+      ["mean", "p99", "max"])
     for errors in certificate.atTemperature {
       let at = ", T = \(errors.temperature)"
       text += row("total variation" + at, numbers(errors.totalVariation))
