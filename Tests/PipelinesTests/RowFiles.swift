@@ -3,6 +3,7 @@ import Basics
 import LogitCache
 import Losses
 import Pipelines
+import Teachers
 import TestSupport
 
 /// Random rows and labels, and the files that somebody could have of them.
