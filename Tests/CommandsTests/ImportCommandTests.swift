@@ -55,7 +55,7 @@ import Testing
     #expect(digest(in: verified) == report["cacheDigest"]?.string)
     let inspected = try json(["inspect", folder.file("cache")], .inspect)
     #expect(inspected["teacher"]?["kind"]?.string == "import" && inspected["recipe"] == .null)
-    #expect(try succeed(["status", folder.file("cache")]).output.contains("6 of 6 blocks"))
+    #expect(try succeed(["status", folder.file("cache")]).output.contains("4 of 4 blocks"))
     let file = folder.file("records.safetensors")
     let exported = try json(["export", folder.file("cache"), "--out", file], .export)
     #expect(exported["arrays"]?.array?.count == 9)

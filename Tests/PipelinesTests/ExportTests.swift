@@ -74,21 +74,21 @@ import Testing
     var kept = KeptRecord(k: 2)
     kept.tail = SubspaceTail(step: 0.25)
     let files = try imported(kept)
-    let rows = try files.export("cache", to: "rows.npy", .npy)["logits"]!.floats
+    let rows = try files.export("cache", to: "out.npy", .npy)["logits"]!.floats
     let distance = zip(rows, files.rows).reduce(0) { $0 + pow($1.0 - $1.1, 2) }
     #expect((distance / Float(4200 * 6)).squareRoot() < 0.15)
-    let tensors = try files.export("cache", to: "rows.safetensors", .fullRows)
+    let tensors = try files.export("cache", to: "out.safetensors", .fullRows)
     #expect(tensors["logits"]!.floats == rows && tensors["labels"]!.integers == files.labels)
   }
 
   @Test func `classes that are not kept are refused, or share their mass evenly`() throws {
     let files = try imported(KeptRecord(k: 2), samples: 300)
     let problem = #expect(throws: Problem.self) {
-      try files.export("cache", to: "rows.npy", .npy)
+      try files.export("cache", to: "out.npy", .npy)
     }
     #expect(problem?.kind == .usage && problem!.message.contains("keeps 2 of 6 logits"))
-    #expect(!Files.exists(files.folder.file("rows.npy")))
-    let rows = try files.export("cache", to: "rows.npy", .npy) { $0.fillsEvenly = true }["logits"]!
+    #expect(!Files.exists(files.folder.file("out.npy")))
+    let rows = try files.export("cache", to: "out.npy", .npy) { $0.fillsEvenly = true }["logits"]!
     for record in 0..<600 {
       let found = rows.floats[record * 6..<record * 6 + 6].map { Double($0) }
       let exact = files.row(record / 2, record % 2).map { Double($0) }

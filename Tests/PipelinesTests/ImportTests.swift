@@ -142,7 +142,7 @@ import Testing
     let files = RowFiles(samples: 3000, views: 2, classes: 3, seed: 5)
     for (value, text) in [(Float.nan, "NaN"), (.infinity, "infinity"), (1e6, "1000000.0")] {
       let path = try files.writeRows { $0[(2500 * 2 + 1) * 3 + 2] = value }
-      let problem = #expect(throws: Problem.self) { try importRows(files.job("cache", path)) }
+      let problem = #expect(throws: Problem.self) { try importRows(files.job(text, path)) }
       #expect(
         problem?.message.contains("\(path): teacher gave \(text) for sample 2500, view 1, class 2")
           == true, "\(problem!)")
@@ -266,8 +266,8 @@ import Testing
       let features = try files.write("d.npy", [6, 3], .float32(Array(repeating: 0, count: 18)))
       $0.rows = .full(values: rows, kind: .logits, features: features)
     }
+    let workshop = try Workshop()
     try expect("has 6 samples, data set data has 300") {
-      let workshop = try Workshop()
       $0.views = .init(data: workshop.data, recipe: nil, seed: 1)
     }
     let ids = try files.write("ids.npy", [6, 2], .int32(Array(repeating: 0, count: 12)))

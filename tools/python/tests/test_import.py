@@ -11,9 +11,7 @@ import pytest
 import logitcache
 
 PROGRAM = os.environ.get("LOGITCACHE_PROGRAM")
-pytestmark = pytest.mark.skipif(
-    not PROGRAM, reason="LOGITCACHE_PROGRAM does not name the program"
-)
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="LOGITCACHE_PROGRAM does not name the program")
 
 
 def run(*arguments) -> str:
@@ -93,9 +91,7 @@ def test_exported_rows_are_what_the_reader_decodes(rows, tmp_path):
         for view in range(2):
             records = cache.records(range(3000), view)
             ids = records.class_ids.astype(np.int64)
-            assert np.array_equal(
-                np.take_along_axis(exported[:, view], ids, 1), records.logits()
-            )
+            assert np.array_equal(np.take_along_axis(exported[:, view], ids, 1), records.logits())
 
 
 def test_exported_records_are_what_the_reader_decodes(rows, tmp_path):
