@@ -71,6 +71,7 @@ let package = Package(
         .embedInCode("status.schema.json"),
         .embedInCode("merge.schema.json"), .embedInCode("derive.schema.json"),
         .embedInCode("diff.schema.json"), .embedInCode("compact.schema.json"),
+        .embedInCode("import.schema.json"), .embedInCode("export.schema.json"),
       ]),
     room("Arrays", ["Basics"]),
 
@@ -96,7 +97,8 @@ let package = Package(
     room(
       "Commands",
       [
-        "Basics", "BLAS", "ChildProcess", "DataSets", "LogitCache", "Pipelines", "Reports", "Views",
+        "Basics", "BLAS", "ChildProcess", "DataSets", "LogitCache", "Pipelines", "Reports", "Teachers",
+        "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(name: "logitcache", dependencies: ["Commands"], swiftSettings: settings),

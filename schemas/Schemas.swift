@@ -26,6 +26,10 @@ public enum Schemas {
     case diff
     /// What `compact --json` prints.
     case compact
+    /// What `import --json` prints.
+    case imported = "import"
+    /// What `export --json` prints.
+    case export
   }
 
   /// The text of a schema.
@@ -43,6 +47,8 @@ public enum Schemas {
       case .derive: PackageResources.derive_schema_json
       case .diff: PackageResources.diff_schema_json
       case .compact: PackageResources.compact_schema_json
+      case .imported: PackageResources.import_schema_json
+      case .export: PackageResources.export_schema_json
       }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -60,8 +60,10 @@ func elementCount(of shape: [Int]) -> Int? {
 }
 
 /// Element types as they lie in files: little-endian, no padding.
-enum ElementType: CaseIterable {
-  case uint8, int32, int64, float32, float64
+///
+/// Both half-width floats are read as float32, which holds them exactly, and never written.
+enum ElementType: String, CaseIterable {
+  case uint8, int32, int64, float16, bfloat16, float32, float64
 
   init(of values: ArrayValues) {
     switch values {
@@ -76,6 +78,7 @@ enum ElementType: CaseIterable {
   var size: Int {
     switch self {
     case .uint8: 1
+    case .float16, .bfloat16: 2
     case .int32, .float32: 4
     case .int64, .float64: 8
     }
@@ -89,6 +92,9 @@ enum ElementType: CaseIterable {
     case .uint8: .uint8(Array(bytes))
     case .int32: .int32(littleEndianIntegers(bytes))
     case .int64: .int64(littleEndianIntegers(bytes))
+    case .float16: .float32(littleEndianIntegers(bytes).map(float(half:)))
+    case .bfloat16:
+      .float32(littleEndianIntegers(bytes).map { (bits: UInt16) in float(bfloat: bits) })
     case .float32:
       .float32(littleEndianIntegers(bytes).map { (bits: UInt32) in Float(bitPattern: bits) })
     case .float64:
@@ -96,6 +102,23 @@ enum ElementType: CaseIterable {
     }
   }
 }
+
+/// The value of an IEEE 754 half.
+@inline(__always)
+func float(half bits: UInt16) -> Float {
+  let sign = UInt32(bits & 0x8000) << 16
+  let (exponent, fraction) = (UInt32(bits & 0x7C00) >> 10, UInt32(bits & 0x03FF))
+  if exponent == 0 {  // subnormal: the fraction counts steps of 2^-24
+    let magnitude = Float(fraction) * 0x1p-24
+    return sign == 0 ? magnitude : -magnitude
+  }
+  if exponent == 31 { return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13) }
+  return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
+}
+
+/// The value of a bfloat16: the upper half of a float32.
+@inline(__always)
+func float(bfloat bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
 
 private func littleEndianIntegers<Integer: FixedWidthInteger>(
   _ bytes: ArraySlice<UInt8>

@@ -2,7 +2,7 @@ import Basics
 
 /// Reads and writes `.npy` files, format versions 1 to 3, in C order.
 ///
-/// Element types `u1 i4 i8 f4 f8`, little-endian.
+/// Element types `u1 i4 i8 f4 f8`, little-endian; `f2` is read as float32.
 /// Source: numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 public enum NumPy {
   /// Longest header accepted, in bytes; numpy itself writes fewer than 200.
@@ -23,20 +23,31 @@ public enum NumPy {
 
   /// Reads the bytes of a file; `source` names it in errors.
   public static func decode(_ bytes: [UInt8], source: String) throws -> NamedArray {
-    let (headerStart, dataStart) = try layout(of: bytes, source: source)
-    var parser = HeaderParser(text: bytes[headerStart..<dataStart], source: source)
+    let place = try place(in: bytes[...], fileBytes: bytes.count, source: source)
+    return NamedArray(shape: place.shape, values: place.type.decode(bytes[place.bytes]))
+  }
+
+  /// Where a file's array lies; its size agrees with the file's.
+  ///
+  /// - Parameter head: the file's first bytes: all, or as many as the longest header takes.
+  static func place(
+    in head: ArraySlice<UInt8>, fileBytes: Int, source: String
+  ) throws -> ArrayPlace {
+    let head = Array(head)
+    let (headerStart, dataStart) = try layout(of: head, source: source)
+    var parser = HeaderParser(text: head[headerStart..<dataStart], source: source)
     let header = try parser.parse()
     guard let type = ElementType.allCases.first(where: { $0.numpyName == header.type }) else {
       throw Problem(
         .corrupt,
-        "\(source) has elements of type '\(header.type)'; |u1, <i4, <i8, <f4 and <f8 are read")
+        "\(source) has elements of type '\(header.type)'; |u1, <i4, <i8, <f2, <f4 and <f8 are read")
     }
     guard !header.fortranOrder || header.shape.count < 2 else {
       throw Problem(
         .corrupt,
         "\(source) is in Fortran order; save it with numpy.ascontiguousarray to get C order")
     }
-    let found = bytes.count - dataStart
+    let found = fileBytes - dataStart
     guard let count = elementCount(of: header.shape),
       let size = elementCount(of: [count, type.size]), size == found
     else {
@@ -45,34 +56,42 @@ public enum NumPy {
         "\(source) has \(found) bytes of data, which is not the size of shape "
           + "\(header.shape) with elements '\(header.type)'")
     }
-    return NamedArray(shape: header.shape, values: type.decode(bytes[dataStart...]))
+    return ArrayPlace(type: type, shape: header.shape, bytes: dataStart..<fileBytes)
   }
 
   /// The bytes of a file, format version 1.0, as numpy itself would write it.
   public static func encode(_ array: NamedArray) -> [UInt8] {
-    let lengths = array.shape.map(String.init).joined(separator: ", ")
-    let tuple = array.shape.count == 1 ? "(\(lengths),)" : "(\(lengths))"
-    let type = ElementType(of: array.values).numpyName
-    var header = Array("{'descr': '\(type)', 'fortran_order': False, 'shape': \(tuple), }".utf8)
+    var bytes = header(ElementType(of: array.values), array.shape)
+    array.values.append(to: &bytes)
+    return bytes
+  }
+
+  /// What comes before the elements.
+  static func header(_ type: ElementType, _ shape: [Int]) -> [UInt8] {
+    guard let name = type.numpyName else { preconditionFailure("numpy has no \(type)") }
+    let lengths = shape.map(String.init).joined(separator: ", ")
+    let tuple = shape.count == 1 ? "(\(lengths),)" : "(\(lengths))"
+    var header = Array("{'descr': '\(name)', 'fortran_order': False, 'shape': \(tuple), }".utf8)
     // Spaces and a line feed bring the data to a multiple of 64 bytes.
     while (magic.count + 4 + header.count + 1) % 64 != 0 { header.append(UInt8(ascii: " ")) }
     header.append(UInt8(ascii: "\n"))
     var bytes = magic + [1, 0]
     bytes.appendLittleEndian(UInt16(header.count))
-    bytes += header
-    array.values.append(to: &bytes)
-    return bytes
+    return bytes + header
   }
 }
 
 private let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
 extension ElementType {
-  fileprivate var numpyName: String {
+  /// What `.npy` headers call it; nil for bfloat16, which numpy does not know.
+  fileprivate var numpyName: String? {
     switch self {
     case .uint8: "|u1"
     case .int32: "<i4"
     case .int64: "<i8"
+    case .float16: "<f2"
+    case .bfloat16: nil
     case .float32: "<f4"
     case .float64: "<f8"
     }

@@ -16,7 +16,7 @@ public struct SafetensorsFile: Hashable, Sendable {
 
 /// Reads and writes safetensors files: `u64 header length, JSON header, data`, little-endian.
 ///
-/// Element types U8, I32, I64, F32 and F64. Every size is checked against the bytes at hand before
+/// Element types U8, I32, I64, F32 and F64; F16 and BF16 are read as float32. Every size is checked against the bytes at hand before
 /// anything is allocated, and the data must be covered exactly: no overlap, no gap, nothing after.
 /// Source: github.com/huggingface/safetensors, README "Format".
 public enum Safetensors {
@@ -38,51 +38,79 @@ public enum Safetensors {
 
   /// Reads the bytes of a file; `source` names it in errors.
   public static func decode(_ bytes: [UInt8], source: String) throws -> SafetensorsFile {
-    let dataStart = try dataStart(of: bytes, source: source)
-    let header = try parseHeader(bytes[8..<dataStart], source: source)
+    let (places, metadata) = try layout(of: bytes, fileBytes: bytes.count, source: source)
+    let arrays = places.mapValues { place in
+      NamedArray(shape: place.shape, values: place.type.decode(bytes[place.bytes]))
+    }
+    return SafetensorsFile(arrays: arrays, metadata: metadata)
+  }
+
+  /// Where the arrays of a file lie; the data are covered exactly.
+  ///
+  /// - Parameter head: the file's first bytes, at least to the end of its header.
+  static func layout(
+    of head: [UInt8], fileBytes: Int, source: String
+  ) throws -> (places: [String: ArrayPlace], metadata: [String: String]) {
+    let dataStart = try dataStart(of: head, fileBytes: fileBytes, source: source)
+    let header = try parseHeader(head[8..<dataStart], source: source)
     let entries = try header.members.sorted { $0.key < $1.key }.map { name, value in
       try Entry(name: name, value, source: source)
     }
-    try checkCoverage(entries, dataSize: bytes.count - dataStart, source: source)
-    var arrays: [String: NamedArray] = [:]
-    for entry in entries {
-      let data = bytes[dataStart + entry.begin..<dataStart + entry.end]
-      arrays[entry.name] = NamedArray(shape: entry.shape, values: entry.type.decode(data))
+    try checkCoverage(entries, dataSize: fileBytes - dataStart, source: source)
+    let places = entries.map { entry in
+      let bytes = dataStart + entry.begin..<dataStart + entry.end
+      return (entry.name, ArrayPlace(type: entry.type, shape: entry.shape, bytes: bytes))
     }
-    return SafetensorsFile(arrays: arrays, metadata: header.metadata)
+    return (Dictionary(uniqueKeysWithValues: places), header.metadata)
   }
 
   /// The bytes of a file: widest elements first, then by name, so that every array is aligned.
   ///
   /// - Precondition: no array is named `__metadata__`.
   public static func encode(_ file: SafetensorsFile) throws -> [UInt8] {
-    let order = file.arrays.map { (name: $0.key, array: $0.value) }.sorted { left, right in
-      let sizes = (
-        ElementType(of: left.array.values).size, ElementType(of: right.array.values).size
-      )
-      return sizes.0 == sizes.1 ? left.name < right.name : sizes.0 > sizes.1
+    let (header, places) = try header(
+      of: file.arrays.map { ($0.key, ElementType(of: $0.value.values), $0.value.shape) },
+      metadata: file.metadata)
+    var bytes = header
+    bytes.reserveCapacity(places.values.map(\.bytes.upperBound).max() ?? header.count)
+    for (name, _) in places.sorted(by: { $0.value.bytes.lowerBound < $1.value.bytes.lowerBound }) {
+      file.arrays[name]?.values.append(to: &bytes)
+    }
+    return bytes
+  }
+
+  /// What comes before the data, and where each array then lies.
+  ///
+  /// - Precondition: names differ, none is `__metadata__`.
+  static func header(
+    of arrays: [(name: String, type: ElementType, shape: [Int])], metadata: [String: String]
+  ) throws -> (bytes: [UInt8], places: [String: ArrayPlace]) {
+    let order = arrays.sorted { left, right in
+      left.type.size == right.type.size
+        ? left.name < right.name : left.type.size > right.type.size
     }
     var header: [String: JSONValue] = [:]
-    if !file.metadata.isEmpty {
-      header[metadataKey] = .object(file.metadata.mapValues { .string($0) })
-    }
-    var data: [UInt8] = []
-    for (name, array) in order {
-      precondition(name != metadataKey, "an array cannot be named \(metadataKey)")
-      let begin = data.count
-      array.values.append(to: &data)
+    if !metadata.isEmpty { header[metadataKey] = .object(metadata.mapValues { .string($0) }) }
+    var places: [String: ArrayPlace] = [:]
+    var position = 0
+    for (name, type, shape) in order {
+      precondition(
+        name != metadataKey && places[name] == nil, "an array cannot be named \(name) (again)")
+      let end = position + shape.reduce(type.size, *)
       header[name] = .object([
-        "dtype": .string(ElementType(of: array.values).safetensorsName),
-        "shape": .array(array.shape.map { .integer($0) }),
-        "data_offsets": .array([.integer(begin), .integer(data.count)]),
+        "dtype": .string(type.safetensorsName),
+        "shape": .array(shape.map { .integer($0) }),
+        "data_offsets": .array([.integer(position), .integer(end)]),
       ])
+      places[name] = ArrayPlace(type: type, shape: shape, bytes: position..<end)
+      position = end
     }
     var text = Array(try canonicalJSON(JSONValue.object(header)).utf8)
     while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(8 + text.count + data.count)
     bytes.appendLittleEndian(UInt64(text.count))
-    return bytes + text + data
+    bytes += text
+    return (bytes, places.mapValues { $0.moved(by: bytes.count) })
   }
 }
 
@@ -105,7 +133,9 @@ private struct Entry {
     }
     let typeName = members["dtype"]?.string ?? "?"
     guard let type = ElementType.allCases.first(where: { $0.safetensorsName == typeName }) else {
-      throw problem("has elements of type \(typeName); U8, I32, I64, F32 and F64 are read")
+      throw problem(
+        "has elements of type \(typeName); U8, I32, I64, F16, BF16, F32 and F64 are "
+          + "read")
     }
     let shape = members["shape"]?.array?.compactMap(\.integer) ?? []
     let offsets = members["data_offsets"]?.array?.compactMap(\.integer) ?? []
@@ -135,6 +165,8 @@ extension ElementType {
     case .uint8: "U8"
     case .int32: "I32"
     case .int64: "I64"
+    case .float16: "F16"
+    case .bfloat16: "BF16"
     case .float32: "F32"
     case .float64: "F64"
     }
@@ -142,7 +174,9 @@ extension ElementType {
 }
 
 /// Where the data begins; the header before it lies wholly inside the file.
-private func dataStart(of bytes: [UInt8], source: String) throws -> Int {
+private func dataStart(
+  of bytes: [UInt8], fileBytes: Int, source: String
+) throws -> Int {
   guard bytes.count >= 8 else {
     throw Problem(
       .corrupt, "\(source) is not a safetensors file: \(bytes.count) bytes, the shortest has 8")
@@ -154,10 +188,10 @@ private func dataStart(of bytes: [UInt8], source: String) throws -> Int {
       "\(source) is not a safetensors file: it claims a header of \(length) bytes, "
         + "the limit is \(Safetensors.headerLimit)")
   }
-  guard Int(length) <= bytes.count - 8 else {
+  guard Int(length) <= fileBytes - 8 else {
     throw Problem(
       .corrupt,
-      "\(source) is cut off: its header claims \(length) bytes, \(bytes.count - 8) follow")
+      "\(source) is cut off: its header claims \(length) bytes, \(fileBytes - 8) follow")
   }
   return 8 + Int(length)
 }

@@ -16,7 +16,8 @@ struct LogitCacheCommand: ParsableCommand {
     subcommands: [
       PlanCommand.self, PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self,
       InspectCommand.self, VerifyCommand.self, StatusCommand.self, MergeCommand.self,
-      DeriveCommand.self, DiffCommand.self, CompactCommand.self, MachineCommand.self,
+      DeriveCommand.self, DiffCommand.self, CompactCommand.self, ImportCommand.self,
+      ExportCommand.self, MachineCommand.self,
     ])
 }
 

@@ -4,10 +4,9 @@ import LogitCache
 import Teachers
 import Views
 
-/// Everything needed to make any block of a cache.
-struct BlockWork: Sendable {
-  private(set) var manifest: Manifest
-  private(set) var calibration: Calibration
+/// Everything needed to run a job's teacher.
+struct TeacherWork: Sendable {
+  let manifest: Manifest
   let teacher: any Teacher
   let augmenter: Augmenter
 
@@ -23,22 +22,7 @@ struct BlockWork: Sendable {
         "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
       )
     }
-    let k = job.k ?? (classes <= 64 ? classes : job.tail == nil ? 20 : 10)
-    guard (1...classes).contains(k) else {
-      throw Problem(.usage, "--k is \(k), it must be in 1...\(classes), the number of classes")
-    }
-    guard job.tail == nil || k < classes else {
-      throw Problem(
-        .usage,
-        "--tail subspace keeps the classes that --k leaves out, and all \(classes) are kept: "
-          + "choose a smaller --k, or leave out --tail")
-    }
-    guard job.ranking == nil || k < classes else {
-      throw Problem(
-        .usage,
-        "--ranking full keeps the order of the classes that --k leaves out, and all \(classes) are kept, "
-          + "in order: leave out --ranking, or choose a smaller --k")
-    }
+    let k = try job.kept.headClasses(of: classes)
     let positions = try recordedPositions(teacher, job.teacher, dataSet)
     guard !job.features || positions == nil else {
       throw Problem(
@@ -60,12 +44,43 @@ struct BlockWork: Sendable {
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
         subspaceTail: job.tail, ranking: job.ranking, positions: positions))
-    calibration = .plain(manifest.encoding)
     try manifest.validate()
   }
 
   /// The labels of all samples, as the data set has them.
   var labels: [Int32] { augmenter.dataSet.labels }
+}
+
+/// Everything needed to make any block of a cache.
+struct BlockWork: Sendable {
+  private(set) var manifest: Manifest
+  private(set) var calibration: Calibration
+  /// The labels of all samples, as the data set has them.
+  let labels: [Int32]
+  /// Opens, for one thread, what gives the records.
+  private let openSource: @Sendable () throws -> any BlockSource
+
+  init(
+    _ manifest: Manifest, labels: [Int32],
+    openSource: @escaping @Sendable () throws -> any BlockSource
+  ) throws {
+    self.manifest = manifest
+    self.labels = labels
+    self.openSource = openSource
+    calibration = .plain(manifest.encoding)
+    try manifest.validate()
+  }
+
+  /// The records of a teacher.
+  init(_ job: PrecomputeJob) throws {
+    let work = try TeacherWork(job)
+    let (manifest, labels) = (work.manifest, work.labels)
+    try self.init(manifest, labels: labels) {
+      let rows = try TeacherRows(
+        work.teacher, work.augmenter, samples: manifest.encoding.blockRows, manifest.encoding)
+      return RowBlocks(manifest, rows: rows)
+    }
+  }
 
   mutating func learned(_ calibration: Calibration) {
     self.calibration = calibration
@@ -75,10 +90,10 @@ struct BlockWork: Sendable {
   /// What workers need to know once the cache has learned.
   var calibrated: CalibratedJob { CalibratedJob(manifest: manifest, calibration: calibration) }
 
-  func openWriter(_ job: PrecomputeJob) throws -> CacheWriter {
+  func openWriter(_ making: CacheMaking) throws -> CacheWriter {
     let writer = try CacheWriter(
-      path: job.cache, manifest: manifest, labels: labels, calibration: calibration)
-    try writer.note(job.shard)
+      path: making.cache, manifest: manifest, labels: labels, calibration: calibration)
+    try writer.note(making.shard)
     return writer
   }
 
@@ -93,8 +108,8 @@ struct BlockWork: Sendable {
     return BlockCrew(learning: learning, writing: Array(writing), threads: threads)
   }
 
-  /// Starts the crew's threads, each with a teacher session of its own.
-  func start(_ crew: BlockCrew) { crew.start { try BlockWorker(self) } }
+  /// Starts the crew's threads, each with a source of its own, such as a teacher's session.
+  func start(_ crew: BlockCrew) { crew.start { try BlockWorker(self, openSource()) } }
 }
 
 /// At which positions a cache of this teacher and data set has records; `nil` for one record per view.
@@ -115,22 +130,21 @@ private func recordedPositions(
   return Positions(maximum: dataSet.positions, labels: .position)
 }
 
-/// One thread's teacher session, rows and encoder.
+/// One thread's source of records, and its encoder.
 struct BlockWorker {
   private let manifest: Manifest
   private var encoder: BlockEncoder
-  private var rows: TeacherRows
+  private var source: any BlockSource
   /// Whether it packs blocks as the cache does.
   private(set) var isCalibrated = false
   /// Whether it can measure the cache's blocks before it is calibrated.
   let measuresEarly: Bool
 
-  init(_ work: BlockWork) throws {
+  init(_ work: BlockWork, _ source: any BlockSource) throws {
     manifest = work.manifest
     measuresEarly = !work.measuresAgain
     encoder = try BlockEncoder(manifest: manifest)
-    rows = try TeacherRows(
-      work.teacher, work.augmenter, samples: manifest.encoding.blockRows, manifest.encoding)
+    self.source = source
   }
 
   /// Takes over what the cache learned.
@@ -139,25 +153,13 @@ struct BlockWorker {
     isCalibrated = true
   }
 
-  /// Runs the teacher over a block.
+  /// Makes the records of a block.
   ///
-  /// Batches start at the block's first sample and never cross its end: a block is always run in the
-  /// same batch shapes, so its bytes do not depend on who makes it, or when.
   /// - Parameter learning: which of how many blocks it is that the cache learns from.
   mutating func measure(
     _ key: BlockKey, learning: (index: Int, count: Int)? = nil
   ) throws -> MeasuredBlock {
-    let samples = manifest.samples(of: key)
-    rows.clear()
-    let digest = try rows.add(samples, view: key.view)
-    let encoding = manifest.encoding
-    return try encoder.measure(
-      logits: rows.logits.span.extracting(0..<rows.count * encoding.classes),
-      labels: rows.labels, places: rows.places, view: key.view, block: key.block,
-      firstSample: samples.lowerBound, viewDigest: digest,
-      features: rows.features.span.extracting(0..<rows.count * (encoding.featureWidth ?? 0)),
-      forCalibration: learning != nil,
-      keptRows: learning.map { Calibration.keptRows(encoding, block: $0.index, of: $0.count) } ?? 0)
+    try source.measure(key, encoder, learning: learning)
   }
 
   /// Writes a measured block with what the cache learned.

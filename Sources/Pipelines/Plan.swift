@@ -47,7 +47,7 @@ public struct PlanJob: Sendable {
 public func plan(_ request: PlanJob) throws -> PlanReport {
   var job = request.job
   (job.k, job.tail) = (nil, nil)
-  let work = try BlockWork(job)
+  let work = try TeacherWork(job)
   let wanted = try PlanWish(request)
   let sample = PlanSample(work.manifest, rows: request.sampleRecords, threads: job.threads)
   var choices = try plannedChoices(request, work.manifest, sample)

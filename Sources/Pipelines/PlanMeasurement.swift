@@ -35,7 +35,7 @@ extension PlanSample {
 /// With a subspace tail among them, the groups that are not learned from wait for those that are. Its own blocks of
 /// the latter are not part of the result: they have no coefficients.
 func measure(
-  _ sample: PlanSample, _ choices: inout [PlannedChoice], _ work: BlockWork
+  _ sample: PlanSample, _ choices: inout [PlannedChoice], _ work: TeacherWork
 ) throws -> [MeasuredGroup] {
   let (learning, count) = (sample.learningGroups, sample.groups.count)
   let tails = choices.indices.filter { choices[$0].choice.subspaceTail != nil }
@@ -54,7 +54,7 @@ func measure(
 }
 
 private func measure(
-  _ groups: Range<Int>, of sample: PlanSample, _ choices: [PlannedChoice], _ work: BlockWork,
+  _ groups: Range<Int>, of sample: PlanSample, _ choices: [PlannedChoice], _ work: TeacherWork,
   _ progress: inout ProgressLine
 ) throws -> [MeasuredGroup] {
   if groups.isEmpty { return [] }
@@ -77,7 +77,7 @@ private func measure(
 }
 
 private func measure(
-  _ index: Int, of sample: PlanSample, _ choices: [PlannedChoice], _ work: BlockWork,
+  _ index: Int, of sample: PlanSample, _ choices: [PlannedChoice], _ work: TeacherWork,
   _ rows: inout TeacherRows
 ) throws -> MeasuredGroup {
   var group = MeasuredGroup()
@@ -109,7 +109,7 @@ private func measure(
 /// Refuses rows that cannot be recorded by their own sample and view; the choices know only places in the group.
 private func check(
   _ run: PlanSample.Run, from first: Int, _ places: RowPlaces?, _ rows: borrowing TeacherRows,
-  _ work: BlockWork
+  _ work: TeacherWork
 ) throws {
   let classes = work.manifest.encoding.classes
   let (count, labels) = (rows.count, rows.labels)

@@ -64,6 +64,18 @@ public struct PrecomputeJob: Sendable {
   }
 }
 
+extension PrecomputeJob {
+  /// How the cache is made.
+  var making: CacheMaking {
+    CacheMaking(
+      command: "precompute", cache: cache, threads: threads, commitSeconds: commitSeconds,
+      shard: shard, calibration: calibration)
+  }
+
+  /// What is kept of a row.
+  var kept: KeptRecord { KeptRecord(k: k, tail: tail, ranking: ranking) }
+}
+
 /// What `precompute` did.
 public struct PrecomputeResult: Codable, Sendable {
   /// The identity of the content; `nil` for a shard, which is not sealed.
@@ -90,41 +102,55 @@ public struct PrecomputeResult: Codable, Sendable {
 public func precompute(_ job: PrecomputeJob) throws -> PrecomputeResult {
   let clock = ContinuousClock()
   let start = clock.now
-  var work = try BlockWork(job)
-  let owned = job.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
-  let (crew, writer) = try begin(&work, job, owned)
+  return try makeCache(BlockWork(job), job.making, since: start)
+}
+
+/// Makes the blocks that a cache, or a shard of it, does not hold yet, and seals a whole one.
+///
+/// - Parameters:
+///   - start: when the call began.
+///   - finish: called before the seal; what it throws leaves the cache unsealed.
+func makeCache(
+  _ work: BlockWork, _ making: CacheMaking, since start: ContinuousClock.Instant,
+  finish: () throws -> Void = {}
+) throws -> PrecomputeResult {
+  var work = work
+  let clock = ContinuousClock()
+  let owned = making.shard?.blocks(of: work.manifest) ?? 0..<work.manifest.blockCount
+  let (crew, writer) = try begin(&work, making, owned)
   defer { crew.cancel() }
   let views = work.manifest.viewedSamples(in: BlockRuns(owned))
-  if !crew.writing.isEmpty { try writeBlocks(crew, of: views, work, writer, job) }
+  if !crew.writing.isEmpty { try writeBlocks(crew, of: views, work, writer, making) }
+  try finish()
   let learned = work.measuresAgain ? [] : crew.learning
   let made = crew.writing + learned.filter { owned.contains(work.manifest.position(of: $0)) }
   let records = try writer.records(in: BlockRuns(owned))
   let newRecords = try writer.records(
     in: made.reduce(into: BlockRuns()) { $0.insert(work.manifest.position(of: $1)) })
   return PrecomputeResult(
-    cacheDigest: job.shard == nil ? try writer.seal() : nil, shard: job.shard,
+    cacheDigest: making.shard == nil ? try writer.seal() : nil, shard: making.shard,
     blocks: owned.count, records: records, newRecords: newRecords,
     seconds: (clock.now - start).inSeconds)
 }
 
 /// Starts the crew, and opens the cache once what it learns is known.
 private func begin(
-  _ work: inout BlockWork, _ job: PrecomputeJob, _ owned: Range<Int>
+  _ work: inout BlockWork, _ making: CacheMaking, _ owned: Range<Int>
 ) throws -> (BlockCrew, CacheWriter) {
-  if let known = try knownCalibration(work, job) {
+  if let known = try knownCalibration(work, making) {
     work.learned(known)
-    let writer = try work.openWriter(job)
+    let writer = try work.openWriter(making)
     let crew = BlockCrew(
-      learning: [], writing: writer.missingBlocks(in: owned), threads: job.threads)
+      learning: [], writing: writer.missingBlocks(in: owned), threads: making.threads)
     crew.calibrated.settle(work.calibrated)
     work.start(crew)
     return (crew, writer)
   }
-  let crew = work.newCrew(owned, threads: job.threads)
+  let crew = work.newCrew(owned, threads: making.threads)
   work.start(crew)
   do {
     let measured = try calibrate(&work, crew)
-    let writer = try work.openWriter(job)
+    let writer = try work.openWriter(making)
     crew.calibrated.settle(work.calibrated)
     let encoder = try BlockEncoder(manifest: work.manifest, calibration: work.calibration)
     try writer.append(
@@ -138,11 +164,11 @@ private func begin(
 }
 
 /// What the cache that the job names, or an earlier run, learned.
-private func knownCalibration(_ work: BlockWork, _ job: PrecomputeJob) throws -> Calibration? {
-  if let other = job.calibration {
+private func knownCalibration(_ work: BlockWork, _ making: CacheMaking) throws -> Calibration? {
+  if let other = making.calibration {
     return try CacheReader(path: other).calibration(for: work.manifest)
   }
-  return try CacheWriter.storedCalibration(path: job.cache, manifest: work.manifest)
+  return try CacheWriter.storedCalibration(path: making.cache, manifest: work.manifest)
 }
 
 /// Learns from the calibration blocks of the whole job, so that all shards learn the same, each by itself.
@@ -169,14 +195,14 @@ private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [Me
 /// Writes finished blocks, of `total` views of samples, in key order and commits every few seconds, while the crew makes the next.
 private func writeBlocks(
   _ crew: BlockCrew, of total: Int, _ work: BlockWork, _ writer: CacheWriter,
-  _ job: PrecomputeJob
+  _ making: CacheMaking
 ) throws {
   let keys = crew.writing
   let clock = ContinuousClock()
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   // How many records views have is not known before they are made.
   let unit = work.manifest.encoding.positions == nil ? "records" : "views"
-  var progress = ProgressLine("precompute", unit: unit, total: total, done: done)
+  var progress = ProgressLine(making.command, unit: unit, total: total, done: done)
   var pending: [EncodedBlock] = []
   var lastCommit = clock.now
   func commit() throws {
@@ -200,7 +226,7 @@ private func writeBlocks(
     }
     done += work.manifest.samples(of: key).count
     progress.update(done: done)
-    if (clock.now - lastCommit).inSeconds >= job.commitSeconds { try commit() }
+    if (clock.now - lastCommit).inSeconds >= making.commitSeconds { try commit() }
   }
   try commit()
   progress.finish(done: done)

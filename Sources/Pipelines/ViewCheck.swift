@@ -42,6 +42,13 @@ public enum ViewCheck: Hashable, Sendable {
 /// - Throws: `Problem(.corrupt)` when the cache belongs to another data set.
 public func matchingAugmenter(for cache: CacheReader, _ dataSet: any DataSet) throws -> Augmenter {
   let (manifest, path) = (cache.manifest, cache.path)
+  guard manifest.recipe.isKnown else {
+    throw Problem(
+      .corrupt,
+      "\(path) was imported without its data set: nobody knows which views its records belong to; import "
+        + "the rows again with --data, and --recipe if the views were augmented, into another folder"
+    )
+  }
   guard manifest.dataSet.fingerprint == dataSet.fingerprint else {
     throw Problem(
       .corrupt,

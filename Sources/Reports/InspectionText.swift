@@ -10,11 +10,12 @@ extension Inspection {
 
   private var identityText: String {
     let state = sealed ? "sealed" : "not sealed, \(missingBlocks) blocks missing"
-    let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
-    let teacherName = [teacher["kind"], teacher["architecture"], teacher["worker"]?["name"]]
-      .compactMap { $0?.string }
-    let teacherWeights =
-      (teacher["weights"] ?? teacher["model"] ?? teacher["worker"]?["weights"])?.string ?? "unknown"
+    let teacherName = [
+      teacher["kind"], teacher["architecture"], teacher["name"], teacher["worker"]?["name"],
+    ].compactMap { $0?.string }
+    let importedRows = teacher["rows"]?["digest"] ?? teacher["sparse"]?["ids"]?["digest"]
+    let weights = teacher["weights"] ?? teacher["model"] ?? teacher["worker"]?["weights"]
+    let teacherWeights = (weights ?? importedRows)?.string ?? "unknown"
     return lines([
       ("state", state),
       ("cache digest", cacheDigest?.description ?? "none until sealed"),
@@ -22,13 +23,10 @@ extension Inspection {
       ("data set", "\(dataSet.name), \(dataSet.samples) samples, \(dataSet.fingerprint.short)"),
       (
         "teacher",
-        "\(teacherName.joined(separator: " ")), weights \(teacherWeights.prefix(12))"
+        "\(teacherName.joined(separator: " ")), \(importedRows == nil ? "weights" : "rows") "
+          + teacherWeights.prefix(12)
       ),
-      (
-        "recipe",
-        operations.isEmpty
-          ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
-      ),
+      ("recipe", recipeText),
       (
         "records",
         "\(records) = \(dataSet.samples) samples x \(views) views\(positionsText), k = \(k) of "
@@ -50,6 +48,13 @@ extension Inspection {
       format: " x %.2f of %d positions (%d to %d a view, with labels of the %@; %.1f bytes a view)",
       positions.mean, positions.maximum, positions.min, positions.max, positions.labels,
       positions.bytesPerView)
+  }
+
+  private var recipeText: String {
+    if recipe == .null { return "unknown: rows were imported without their data set" }
+    let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
+    return operations.isEmpty
+      ? "plain pictures" : operations.joined(separator: ", ") + ", seed \\(seed)"
   }
 
   private var subspaceText: String {
@@ -131,7 +136,10 @@ extension Inspection {
   }
 
   private var certificateText: String {
-    var text = heading("certificate: error of the records", ["mean", "p99", "max"])
+    let isBound = derivedFrom != nil || teacher["sparse"] != nil
+    var text = heading(
+      "certificate: \(isBound ? "bounds of the error" : "error") of the records",
+      ["mean", "p99", "max"])
     for errors in certificate.atTemperature {
       let at = ", T = \(errors.temperature)"
       text += row("total variation" + at, numbers(errors.totalVariation))

@@ -2,19 +2,11 @@ import Basics
 import Losses
 import ONNXRuntime
 
-/// How a model's output becomes logits.
+/// How a model's output becomes logits (`LogitConversion`).
 ///
-/// | kind | logit of a class |
-/// |---|---|
-/// | logits | the value itself |
-/// | log-probabilities | the value, at least log floor |
-/// | probabilities | log p, p at least floor |
-/// | sigmoid | log(p / (1 - p)), p in floor...(1 - 2^-24) |
-///
-/// Log p is a logit: softmax gives p back, and at another temperature p^(1/T) up to a factor. Positions are
-/// chosen by all classes; then classes are taken out by the class map.
+/// Positions are chosen among all classes; then classes are taken out by the class map.
 struct OutputPlan {
-  let kind: ONNXConfiguration.OutputKind
+  let kind: OutputKind
   let layout: ONNXConfiguration.OutputLayout
   let floor: Float
   /// nil for layout nc.
@@ -88,6 +80,7 @@ struct OutputPlan {
 /// Turns outputs into logits; one for each thread.
 struct OutputReader {
   private let plan: OutputPlan
+  private let conversion: LogitConversion
   private let indices: [Int32]
   /// Whether the class map changes nothing.
   private let keepsAll: Bool
@@ -95,6 +88,8 @@ struct OutputReader {
 
   init(_ plan: OutputPlan, _ map: ClassMap) {
     self.plan = plan
+    conversion = LogitConversion(
+      plan.kind, floor: plan.floor, source: plan.model, setting: "output.kind")
     indices = map.indices
     keepsAll = map.indices.elementsEqual(0..<Int32(map.modelClasses))
     exponentials = [Float](
@@ -116,7 +111,7 @@ struct OutputReader {
           let target = UnsafeMutableBufferPointer(
             rebasing: logits[sample * width..<(sample + 1) * width])
           take(row, into: target)
-          try convert(target)
+          try conversion.convert(target)
         }
       }
     }
@@ -147,7 +142,7 @@ struct OutputReader {
             let start = (sample * positions + position) * width
             let target = UnsafeMutableBufferPointer(rebasing: logits[start..<start + width])
             take(row, into: target)
-            try convert(target)
+            try conversion.convert(target)
           }
           places.append(sampleAt: counting)
         }
@@ -207,49 +202,6 @@ struct OutputReader {
         for index in 0..<target.count { target[index] = row[Int(indices[index])] }
       }
     }
-  }
-
-  private func convert(_ values: UnsafeMutableBufferPointer<Float>) throws {
-    let floor = plan.floor
-    switch plan.kind {
-    case .logits: return
-    case .logProbabilities:
-      try demand(values, in: -Float.infinity...0.001, "log-probability")
-      let least = logarithm(floor)
-      for index in values.indices where values[index] < least { values[index] = least }
-    case .probabilities:
-      try demand(values, in: 0...1.001, "probability")
-      for index in values.indices {
-        let p = values[index]
-        values[index] = logarithm(p < floor ? floor : p)
-      }
-    case .sigmoid:
-      try demand(values, in: 0...1.001, "probability")
-      let ceiling = 1 - Float.ulpOfOne / 2
-      for index in values.indices {
-        let p = values[index] < floor ? floor : values[index] > ceiling ? ceiling : values[index]
-        values[index] = logarithm(p) - logarithm(1 - p)
-      }
-    }
-  }
-
-  /// Refuses values that show a wrong `kind`.
-  ///
-  /// NaN passes: who writes the record names its sample.
-  private func demand(
-    _ values: UnsafeMutableBufferPointer<Float>, in range: ClosedRange<Float>, _ what: String
-  ) throws {
-    var isOutside = false
-    for value in values {
-      isOutside = isOutside || value < range.lowerBound || value > range.upperBound
-    }
-    guard isOutside,
-      let value = values.first(where: { $0 < range.lowerBound || $0 > range.upperBound })
-    else { return }
-    throw Problem(
-      .corrupt,
-      "\(plan.model) gave \(value) as a \(what): output.kind is \(plan.kind.rawValue), is that right?"
-    )
   }
 }
 

@@ -7,11 +7,6 @@ struct ONNXConfiguration {
     case exact, stretch
     case rightPad = "right-pad"
   }
-  /// What the model gives.
-  enum OutputKind: String {
-    case logits, probabilities, sigmoid
-    case logProbabilities = "log-probabilities"
-  }
   /// The order of samples, positions and classes in the output.
   enum OutputLayout: String { case nc, ntc, tnc }
   /// Which positions of layouts ntc and tnc are recorded.

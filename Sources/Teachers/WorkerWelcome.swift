@@ -7,7 +7,7 @@ struct WorkerWelcome: Equatable, Sendable {
   /// D, 0 for none.
   let featureWidth: Int
   /// What rows are.
-  let output: ONNXConfiguration.OutputKind
+  let output: OutputKind
   /// Everything that decides its rows; no fractions.
   let identity: JSONValue
   let classNames: [String]?
@@ -40,7 +40,7 @@ struct WorkerWelcome: Equatable, Sendable {
     featureWidth = try count("featureWidth", 0...1 << 16, default: 0)
     // Reserved: rows at several positions of a view.
     _ = try count("positions", 1...1, default: 1)
-    guard let kind = value["output"]?.string.flatMap(ONNXConfiguration.OutputKind.init) else {
+    guard let kind = value["output"]?.string.flatMap(OutputKind.init) else {
       throw wrong("output", "logits, log-probabilities, probabilities or sigmoid")
     }
     output = kind

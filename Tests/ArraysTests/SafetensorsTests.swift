@@ -76,7 +76,7 @@ import Testing
       #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"#
         + #""a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1, "same name twice"
     ),
-    (#"{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#, 2, "type F16"),
+    (#"{"a":{"dtype":"I16","shape":[1],"data_offsets":[0,2]}}"#, 2, "type I16"),
     (#"{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}"#, 1, "list of lengths"),
     (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}"#, 1, "[begin, end]"),
     (#"{"a":{"dtype":"U8","shape":[1]}}"#, 1, "exactly the members"),

@@ -5,7 +5,7 @@ import Testing
 
 private let commands = [
   "plan", "precompute", "train", "evaluate", "inspect", "verify", "status", "merge", "derive",
-  "diff", "compact", "machine",
+  "diff", "compact", "import", "export", "machine",
 ]
 
 /// What `logitcache COMMAND --help` prints.
@@ -63,6 +63,22 @@ private func help(_ command: String) throws -> String {
       ]
     ),
     ("compact", ["--json"]),
+    (
+      "import",
+      [
+        "--logits", "--kind", "--features", "--ids", "--values", "--log-sum-exp", "--label-logits",
+        "--label-ranks", "--classes", "--views-first", "--labels", "--data", "--recipe", "--seed",
+        "--class-names", "--name", "--teacher-name", "--k", "--tail", "--ranking",
+        "--commit-seconds", "--shard", "--calibration", "--threads", "--json",
+      ]
+    ),
+    (
+      "export",
+      [
+        "--out", "--view", "--samples", "--full-rows", "--missing", "--unfinished", "--force",
+        "--json",
+      ]
+    ),
   ])
   func `every command's help names its options`(command: String, options: [String]) throws {
     let text = try help(command)

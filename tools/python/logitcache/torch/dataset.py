@@ -76,13 +76,14 @@ class ReplayDataset(torch.utils.data.Dataset):
 
     An item is a ReplayBatch of one view, with all records of it; a DataLoader fetches whole
     batches at once. Cache and data are opened when a process first needs them, so each worker has
-    its own.
+    its own. Without data, as for rows that were imported without any, items are records alone:
+    their `elements` are empty.
     """
 
     def __init__(
         self,
         cache,
-        data_set: Callable[[], DataSet],
+        data_set: Callable[[], DataSet] | None,
         check_blocks: int | None = 4,
         cached_blocks: int = 16,
     ):
@@ -95,16 +96,19 @@ class ReplayDataset(torch.utils.data.Dataset):
         self.path = os.fspath(cache)
         self.open_data_set = data_set
         self.cached_blocks = cached_blocks
-        self._open: tuple[int, Cache, Renderer] | None = None
+        self._open: tuple[int, Cache, Renderer | None] | None = None
         self.manifest = self.cache.manifest
-        check_views(self.cache, self.renderer, check_blocks)
+        if self.renderer is not None:
+            check_views(self.cache, self.renderer, check_blocks)
 
-    def _resources(self) -> tuple[Cache, Renderer]:
+    def _resources(self) -> tuple[Cache, Renderer | None]:
         if self._open is None or self._open[0] != os.getpid():
             cache = open_cache(self.path, self.cached_blocks)
             inherited = None if self._open is None else self._open[2]
             # A forked worker shares the data's memory, but no open file of LMDB.
-            renderer = inherited or matching_renderer(cache, self.open_data_set())
+            renderer = inherited
+            if renderer is None and self.open_data_set is not None:
+                renderer = matching_renderer(cache, self.open_data_set())
             self._open = os.getpid(), cache, renderer
         return self._open[1:]
 
@@ -114,8 +118,8 @@ class ReplayDataset(torch.utils.data.Dataset):
         return self._resources()[0]
 
     @property
-    def renderer(self) -> Renderer:
-        """This process's renderer."""
+    def renderer(self) -> Renderer | None:
+        """This process's renderer; None without data."""
         return self._resources()[1]
 
     def __getstate__(self) -> dict:
@@ -135,12 +139,17 @@ class ReplayDataset(torch.utils.data.Dataset):
         )
         views, samples = np.divmod(indices, self.manifest.samples)
         cache, renderer = self._resources()
-        rendered = renderer.render(samples, views)
         records = cache.records(samples, views)
-        demand(
-            np.array_equal(records.labels, _labels(renderer.data_set, samples, records)),
-            f"{self.path} has other labels than {renderer.data_set.name}",
-        )
+        elements = np.empty((len(samples), 0), np.uint8)
+        partners, own_shares = samples.copy(), np.ones(len(samples), np.float32)
+        if renderer is not None:
+            demand(
+                np.array_equal(records.labels, _labels(renderer.data_set, samples, records)),
+                f"{self.path} has other labels than {renderer.data_set.name}",
+            )
+            rendered = renderer.render(samples, views)
+            elements, partners = rendered.elements, rendered.partners
+            own_shares = rendered.own_shares
         teacher = TeacherBatch.from_records(records)
         labels = teacher.labels
         if teacher.owners is not None:
@@ -148,10 +157,10 @@ class ReplayDataset(torch.utils.data.Dataset):
         return ReplayBatch(
             samples=torch.from_numpy(samples),
             views=torch.from_numpy(views),
-            elements=torch.from_numpy(rendered.elements),
+            elements=torch.from_numpy(elements),
             labels=labels,
-            partners=torch.from_numpy(rendered.partners).long(),
-            own_shares=torch.from_numpy(rendered.own_shares),
+            partners=torch.from_numpy(partners).long(),
+            own_shares=torch.from_numpy(own_shares),
             teacher=teacher,
         )
 

@@ -12,6 +12,11 @@ def matching_renderer(cache: Cache, data_set: DataSet) -> Renderer:
     manifest = cache.manifest
     fingerprint = data_set.fingerprint
     demand(
+        manifest.recipe is not None,
+        f"{cache.path} was imported without its data set: nobody knows which views its records "
+        "belong to; import the rows again with --data",
+    )
+    demand(
         fingerprint == manifest.data_set_fingerprint,
         f"{cache.path} belongs to data set '{manifest.data_set_name}' (fingerprint "
         f"{manifest.data_set_fingerprint[:12]}), not to '{data_set.name}' (fingerprint "

@@ -1,0 +1,118 @@
+import Arrays
+import Basics
+import LogitCache
+import Losses
+
+/// All C logits of every record.
+///
+/// The head and the label are as stored. The other classes come from a subspace tail, or share the mass of the tail
+/// evenly where that was asked for.
+struct FullRowColumn: ExportColumn {
+  let description: ArrayFileWriter.Description
+  private let classes: Int
+  private let axes: SubspaceAxes?
+  /// Steps of log(tail / head) in one nat.
+  private let tailSteps: Double
+  private var values: [Float] = []
+  /// Some records, and their rows rebuilt from axes.
+  private var strip: TeacherBatch
+  private var rebuilt: TeacherBatch
+
+  /// - Throws: `Problem(.usage)` when the cache does not know all logits and nothing may stand for them.
+  init(_ cache: CacheReader, _ part: ExportPart, fillsEvenly: Bool) throws {
+    let encoding = cache.manifest.encoding
+    classes = encoding.classes
+    axes = cache.axes
+    guard encoding.k == classes || axes != nil || fillsEvenly else {
+      throw Problem(
+        .usage,
+        "\(cache.path) keeps \(encoding.k) of \(classes) logits and no subspace tail: export its records as "
+          + "safetensors or JSON lines, or say --missing uniform to spread the mass of the others evenly"
+      )
+    }
+    tailSteps = Double(encoding.tailStepsPerNat)
+    description = .init("logits", .float32, part.shape([classes]))
+    strip = cache.makeBatch(coefficients: true)
+    rebuilt = TeacherBatch.fullRows(of: strip)
+  }
+
+  var recordBytes: Int { classes * 4 }
+
+  mutating func begin(_ records: Int) { values.setCount(records * classes, filler: 0) }
+
+  mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int) {
+    if let axes {
+      return rebuild(batch, rows, axes) { place in place * views + view }
+    }
+    let tailSteps = tailSteps
+    for (place, row) in rows.enumerated() {
+      fill(place * views + view) { target in
+        if batch.k < target.count { spread(batch, row, tailSteps, over: target) }
+        lay(batch, row, over: target)
+      }
+    }
+  }
+
+  /// Lends the numbers of a record.
+  private mutating func fill(
+    _ place: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void
+  ) {
+    let range = place * classes..<(place + 1) * classes
+    values.withUnsafeMutableBufferPointer {
+      body(UnsafeMutableBufferPointer(rebasing: $0[range]))
+    }
+  }
+
+  func write(to file: ArrayFileWriter, samples: Range<Int>, views: Int) throws {
+    let stride = views * classes
+    try file.write(
+      values[..<(samples.count * stride)], to: description.name, at: samples.lowerBound * stride)
+  }
+
+  /// Rebuilds rows from their coefficients, at most 2^21 numbers at once.
+  private mutating func rebuild(
+    _ batch: TeacherBatch, _ rows: Range<Int>, _ axes: SubspaceAxes, _ place: (Int) -> Int
+  ) {
+    let most = max(1, (1 << 21) / classes)
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: most) {
+      let some = first..<min(first + most, rows.upperBound)
+      strip.resize(to: some.count)
+      for row in some { strip.copyRow(row, of: batch, to: row - first) }
+      axes.rebuild(strip, into: &rebuilt, ordered: false)
+      let rebuilt = rebuilt
+      for row in some {
+        fill(place(row - rows.lowerBound)) { lay(rebuilt, row - first, over: $0) }
+      }
+    }
+  }
+}
+
+/// Writes the head's logits into a row in class order.
+private func lay(
+  _ batch: TeacherBatch, _ row: Int, over target: UnsafeMutableBufferPointer<Float>
+) {
+  let largest = batch.largestLogits[row]
+  for entry in row * batch.k..<(row + 1) * batch.k {
+    target[Int(batch.classIDs[entry])] = largest - batch.gaps[entry]
+  }
+}
+
+/// Gives the label its logit, and all other classes the one with which they have the tail's mass at T = 1.
+///
+/// None is above the last of the head. Where rounding leaves the label no less than the whole tail, the others have
+/// a step of it.
+private func spread(
+  _ batch: TeacherBatch, _ row: Int, _ tailSteps: Double,
+  over target: UnsafeMutableBufferPointer<Float>
+) {
+  let ratio = batch.logTailRatio(row: row, temperature: 1)
+  let tail = batch.headSum(row) * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
+  let isOutside = Int(batch.labelRanks[row]) >= batch.k
+  let label = isOutside ? exactExp(-Double(batch.labelGaps[row])) : 0
+  let others = Double(batch.tailClasses - (isOutside ? 1 : 0))
+  let last = -Double(batch.gaps[(row + 1) * batch.k - 1])
+  let rest = max(tail - label, tail / tailSteps, .leastNormalMagnitude)
+  let even = others > 0 ? min(exactLog(rest / others), last) : last
+  target.update(repeating: batch.largestLogits[row] + Float(even))
+  target[Int(batch.labels[row])] = batch.largestLogits[row] - batch.labelGaps[row]
+}
