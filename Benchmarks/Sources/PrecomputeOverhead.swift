@@ -119,7 +119,7 @@ private struct OverheadCase {
       dataSet: dataSet, recipe: recipe.map { try Recipe(contentsOf: $0) } ?? .identity, seed: 1)
     let batches = stride(from: 0, to: dataSet.count, by: teacher.batchSize).map { first in
       var views = augmenter.makeBatch()
-      augmenter.render(
+      try augmenter.render(
         samples: first..<min(first + teacher.batchSize, dataSet.count), view: 0, into: &views)
       return views
     }

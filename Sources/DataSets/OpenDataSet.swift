@@ -7,11 +7,14 @@ import Schemas
 /// - Parameter spec: a preset, `fashion-mnist/train` or `fashion-mnist/test` (Debian package
 ///   `dataset-fashion-mnist`), or the path of a YAML file that fits `schemas/dataset.schema.json`;
 ///   either may end in a range of samples: `fashion-mnist/train[0:500]`.
+/// - Parameter progress: called now and then while picture files are decoded for the first time.
 /// - Throws: `Problem`: `.usage` for a bad range, `.noInput` when files are missing,
 ///   `.configuration` for a bad description, `.corrupt` for damaged data.
-public func openDataSet(_ spec: String) throws -> any DataSet {
-  guard let (source, range) = try splitRange(spec) else { return try openWhole(spec) }
-  return try openWhole(source).slice(range, name: spec)
+public func openDataSet(
+  _ spec: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+) throws -> any DataSet {
+  guard let (source, range) = try splitRange(spec) else { return try openWhole(spec, progress) }
+  return try openWhole(source, progress).slice(range, name: spec)
 }
 
 /// A data set's name as written in the file `reference`: paths start at that file's folder, presets
@@ -34,7 +37,9 @@ private func splitRange(_ spec: String) throws -> (source: String, range: Range<
   return (String(spec[..<bracket]), begin..<end)
 }
 
-private func openWhole(_ source: String) throws -> InMemoryDataSet {
+private func openWhole(
+  _ source: String, _ progress: (Int, Int) -> Void
+) throws -> any SliceableDataSet {
   if let preset = presets.first(where: { $0.name == source }) {
     return try openPreset(preset, folder: presetFolder)
   }
@@ -43,15 +48,20 @@ private func openWhole(_ source: String) throws -> InMemoryDataSet {
     throw Problem(
       .noInput, "there is no data set '\(source)': neither a file nor one of \(names)")
   }
-  return try openDescription(source)
+  return try openDescription(source, progress)
 }
 
 /// Opens what a YAML file describes; paths in it are relative to its folder.
-private func openDescription(_ path: String) throws -> InMemoryDataSet {
+private func openDescription(
+  _ path: String, _ progress: (Int, Int) -> Void
+) throws -> any SliceableDataSet {
   let value = try Schemas.load(yamlAt: path, as: .dataset)
-  let whole =
-    value["kind"] == .string("glyphs")
-    ? try GlyphDescription(value, path: path).draw() : try readFiles(value, path: path)
+  let whole: any SliceableDataSet =
+    switch value["kind"]?.string {
+    case "folder": try ImageFolder(value, path: path).open(progress: progress)
+    case "glyphs": try GlyphDescription(value, path: path).draw()
+    default: try readFiles(value, path: path)
+    }
   guard let first = value["first"]?.integer else { return whole }
   return try whole.slice(0..<first, name: whole.name)
 }

@@ -39,7 +39,7 @@ struct TeacherRows {
     var pixels = DigestBuilder()
     for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
       let batch = first..<min(first + batchSize, samples.upperBound)
-      augmenter.render(samples: batch, view: view, into: &views)
+      try augmenter.render(samples: batch, view: view, into: &views)
       views.appendTensors(to: &pixels)
       let start = row + first - samples.lowerBound
       let rows = start..<start + batch.count

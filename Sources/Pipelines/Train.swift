@@ -108,8 +108,8 @@ private final class TrainingRun {
     var plan = requested
     self.options = options
     let loss = try lossConfiguration(plan.loss)
-    let dataSet = try openDataSet(plan.data)
-    test = try plan.test.map { try openDataSet($0) }
+    let dataSet = try openDataSetWithProgress(plan.data)
+    test = try plan.test.map { try openDataSetWithProgress($0) }
     source = try openSource(plan, dataSet, loss, options)
     plan.dataFingerprint = dataSet.fingerprint
     plan.recipeDigest = source.augmenter.recipe.digest

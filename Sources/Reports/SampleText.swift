@@ -24,7 +24,7 @@ public func describeRecord(
   let blockRows = manifest.encoding.blockRows
   try cache.decode(view: view, block: sample / blockRows, into: &batch)
   var text = "sample \(sample), view \(view)\n"
-  if let augmenter { text += picture(of: sample, view: view, augmenter) }
+  if let augmenter { text += try picture(of: sample, view: view, augmenter) }
   return text + table(of: batch, row: sample % blockRows, names: manifest.dataSet.classNames)
 }
 
@@ -57,12 +57,12 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
 }
 
 /// The picture as rows of blocks, two columns to a pixel; colours as their mean.
-private func picture(of sample: Int, view: Int, _ augmenter: Augmenter) -> String {
+private func picture(of sample: Int, view: Int, _ augmenter: Augmenter) throws -> String {
   guard case .image(let height, let width, let channels) = augmenter.dataSet.shape else {
     return ""
   }
   var batch = augmenter.makeBatch()
-  augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
+  try augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
   let shades = Array(" ░▒▓█")
   var text = ""
   for y in 0..<height {

@@ -43,6 +43,8 @@ struct Canvas: Sendable {
     case .erase(let limits):
       guard draws.happens(limits.probability) else { return }
       paint(&image, size, Rectangle(limits, size, &draws), fill: limits.fill)
+    case .resizedCrop:
+      preconditionFailure("\(operation) needs the picture in its own size")
     case .mixup, .cutmix:
       preconditionFailure("\(operation) needs another sample")
     }

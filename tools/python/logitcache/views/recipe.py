@@ -18,6 +18,10 @@ MIXING = ("mixup", "cutmix")
 _FILL = ("integer", 0, 0, 255)
 _CHANCE = ("number", 0.5, 0, 1)
 _PARAMETERS = {
+    "resized-crop": {
+        "area": ("range", [0.08, 1], 0, 1),
+        "ratio": ("range", ["49152/65536", "87381/65536"], 0.125, 8),
+    },
     "pad-crop": {"pad": ("integer", None, 0, 4096), "fill": _FILL},
     "flip": {"probability": _CHANCE},
     "affine": {
@@ -93,6 +97,10 @@ class Recipe:
         demand(
             not any(operation.mixes for operation in self.operations[:-1]),
             f"{source}: an operation that takes in another sample must be the last one",
+        )
+        demand(
+            not any(operation.name == "resized-crop" for operation in self.operations[1:]),
+            f"{source}: resized-crop must be the first operation",
         )
 
     @classmethod

@@ -1,0 +1,132 @@
+import Basics
+
+/// Labelled pictures in files, each of a size of its own; decoded whenever a view needs one.
+///
+/// In memory are only paths, sizes and digests. Every decoded picture is compared with its digest, so a
+/// file that changes is refused and never trained on.
+struct ImageFolderDataSet: SliceableDataSet {
+  /// A picture's file and what it must hold.
+  struct Sample {
+    var path: String
+    var entry: ImageEntry
+  }
+
+  /// What people call it.
+  let name: String
+  /// The shape of every view.
+  let shape: SampleShape
+  /// One name per class.
+  let classNames: [String]
+  /// One label per sample.
+  let labels: [Int32]
+  /// The decoders of the samples' formats, as canonical JSON.
+  let origin: String
+  /// SHA-256 over shape, count, class names, labels, sizes and digests of all pictures, and the origin.
+  let fingerprint: Digest
+  private let samples: [Sample]
+
+  /// The number of samples.
+  var count: Int { labels.count }
+  /// Views are made from pictures of any size.
+  var picturesHaveOwnSizes: Bool { true }
+
+  /// Joins what was found.
+  init(
+    name: String, shape: SampleShape, classNames: [String], labels: [Int32], samples: [Sample]
+  ) throws {
+    self.name = name
+    self.shape = shape
+    self.classNames = classNames
+    self.labels = labels
+    self.samples = samples
+    origin = try decoders(of: samples)
+    var builder = DigestBuilder()
+    builder.append("logitcache data set 1\npictures\n")
+    guard case .image(let height, let width, let channels) = shape else {
+      preconditionFailure("pictures become \(shape)")
+    }
+    for length in [height, width, channels] { builder.append(UInt64(length)) }
+    builder.append(UInt64(labels.count))
+    builder.append(UInt64(classNames.count))
+    for name in classNames { builder.append(sized: name) }
+    labels.map(\.littleEndian).withUnsafeBytes { builder.append($0) }
+    for sample in samples {
+      let entry = sample.entry
+      for length in [entry.height, entry.width, entry.channels] { builder.append(UInt64(length)) }
+      builder.append(entry.digest.bytes)
+    }
+    builder.append("origin\n")
+    builder.append(sized: origin)
+    fingerprint = builder.finish()
+  }
+
+  /// The samples in `range`, renumbered from 0.
+  ///
+  /// - Throws: `Problem(.usage)` when the range is empty or reaches beyond the samples.
+  func slice(_ range: Range<Int>, name: String) throws -> ImageFolderDataSet {
+    guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
+      throw Problem(
+        .usage,
+        "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of "
+          + "\(self.name), which has \(count)")
+    }
+    return try ImageFolderDataSet(
+      name: name, shape: shape, classNames: classNames, labels: Array(labels[range]),
+      samples: Array(samples[range]))
+  }
+
+  /// Decodes a sample's file, in its own size and the channels of `shape`.
+  ///
+  /// - Throws: `Problem(.corrupt)` when the file no longer holds what it held.
+  func readPicture(of sample: Int, into picture: inout Picture) throws {
+    let (path, entry) = (samples[sample].path, samples[sample].entry)
+    _ = try picture.decode(contentsOf: path)
+    guard picture.height == entry.height, picture.width == entry.width,
+      picture.channels == entry.channels, picture.digest == entry.digest
+    else {
+      throw Problem(
+        .corrupt,
+        "\(path) no longer holds the picture that it held when \(name) was first read, or its decoder "
+          + "has changed: put it back, or delete the index beside the description to begin anew")
+    }
+    guard case .image(_, _, let channels) = shape else { return }
+    picture.convert(toChannels: channels)
+  }
+
+  /// Not for pictures that have sizes of their own.
+  func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>) {
+    preconditionFailure("\(name) has pictures of their own sizes: read them")
+  }
+
+  /// Not for pictures.
+  func copyFeatures(of sample: Int, into features: inout MutableSpan<Float>) {
+    preconditionFailure("\(name) has pictures, not features")
+  }
+}
+
+extension DigestBuilder {
+  /// Hashes a text's length in bytes and its UTF-8 bytes.
+  fileprivate mutating func append(sized text: String) {
+    append(UInt64(text.utf8.count))
+    append(text)
+  }
+}
+
+extension ImageFolder {
+  /// Finds, decodes and counts everything.
+  func open(progress: (_ done: Int, _ total: Int) -> Void) throws -> ImageFolderDataSet {
+    let (files, classNames) = try files()
+    let entries = try scan(files, progress: progress)
+    return try ImageFolderDataSet(
+      name: name, shape: shape, classNames: classNames, labels: files.map(\.label),
+      samples: zip(files, entries).map { .init(path: $0.path, entry: $1) })
+  }
+}
+
+private func decoders(of samples: [ImageFolderDataSet.Sample]) throws -> String {
+  let used = PictureFormat.allCases.filter { format in
+    samples.contains { $0.entry.format == format }
+  }
+  return try canonicalJSON(
+    .object(["decoders": .array(used.map { .string($0.decoder) })]) as JSONValue)
+}
