@@ -79,11 +79,3 @@ extension DataSet {
     copyPixels(of: sample, into: &pixels)
   }
 }
-
-/// A data set that can be cut into ranges.
-protocol SliceableDataSet: DataSet {
-  /// The samples in `range`, renumbered from 0.
-  func slice(_ range: Range<Int>, name: String) throws -> Self
-}
-
-extension InMemoryDataSet: SliceableDataSet {}

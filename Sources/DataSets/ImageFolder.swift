@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import Schemas
 
 /// Where labelled pictures are, as a description of `kind: folder` says.
 struct ImageFolder {
@@ -22,9 +23,14 @@ struct ImageFolder {
   let classes: [String]?
   /// Whether what is no picture is passed over; otherwise it is an error.
   let skipsOthers: Bool
+  /// Use only so many samples, from the first on.
+  let first: Int?
 
-  /// Reads a document that fits `schemas/dataset.schema.json`; `path` is where it was read from.
-  init(_ value: JSONValue, path: String) {
+  /// Reads a description; `nil` when the file is not one of `kind: folder`.
+  init?(describedBy path: String) throws {
+    guard Files.exists(path) else { return nil }
+    let value = try Schemas.load(yamlAt: path, as: .dataset)
+    guard value["kind"] == .string("folder") else { return nil }
     source = path
     name = value["name"]!.string!
     self.path = Files.path(value["path"]!.string!, relativeTo: path)
@@ -33,6 +39,7 @@ struct ImageFolder {
       channels: value["channels"]?.integer ?? 3)
     classes = value["classes"]?.array?.map { $0.string! }
     skipsOthers = value["others"]?.string == "skip"
+    first = value["first"]?.integer
   }
 
   /// All pictures in the order of samples, and the classes' names.

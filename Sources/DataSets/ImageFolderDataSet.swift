@@ -4,7 +4,7 @@ import Basics
 ///
 /// In memory are only paths, sizes and digests. Every decoded picture is compared with its digest, so a
 /// file that changes is refused and never trained on.
-struct ImageFolderDataSet: SliceableDataSet {
+struct ImageFolderDataSet: DataSet {
   /// A picture's file and what it must hold.
   struct Sample {
     var path: String
@@ -60,21 +60,6 @@ struct ImageFolderDataSet: SliceableDataSet {
     fingerprint = builder.finish()
   }
 
-  /// The samples in `range`, renumbered from 0.
-  ///
-  /// - Throws: `Problem(.usage)` when the range is empty or reaches beyond the samples.
-  func slice(_ range: Range<Int>, name: String) throws -> ImageFolderDataSet {
-    guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
-      throw Problem(
-        .usage,
-        "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of "
-          + "\(self.name), which has \(count)")
-    }
-    return try ImageFolderDataSet(
-      name: name, shape: shape, classNames: classNames, labels: Array(labels[range]),
-      samples: Array(samples[range]))
-  }
-
   /// Decodes a sample's file, in its own size and the channels of `shape`.
   ///
   /// - Throws: `Problem(.corrupt)` when the file no longer holds what it held.
@@ -113,14 +98,33 @@ extension DigestBuilder {
 }
 
 extension ImageFolder {
-  /// Finds, decodes and counts everything.
-  func open(progress: (_ done: Int, _ total: Int) -> Void) throws -> ImageFolderDataSet {
+  /// Finds all files, and decodes those of a range that are new or have changed.
+  ///
+  /// - Parameters:
+  ///   - range: of the first `first` samples; `nil` for all of them.
+  ///   - name: what the range is called.
+  func open(
+    _ range: Range<Int>?, name spec: String, progress: (_ done: Int, _ total: Int) -> Void
+  ) throws -> ImageFolderDataSet {
     let (files, classNames) = try files()
-    let entries = try scan(files, progress: progress)
+    let all = try checked(0..<(first ?? files.count), of: name, count: files.count)
+    let part = try range.map { try checked($0, of: name, count: all.count) } ?? all
+    let entries = try scan(files, part, progress: progress)
     return try ImageFolderDataSet(
-      name: name, shape: shape, classNames: classNames, labels: files.map(\.label),
-      samples: zip(files, entries).map { .init(path: $0.path, entry: $1) })
+      name: range == nil ? name : spec, shape: shape, classNames: classNames,
+      labels: files[part].map(\.label),
+      samples: zip(files[part], entries).map { .init(path: $0.path, entry: $1) })
   }
+}
+
+private func checked(_ range: Range<Int>, of name: String, count: Int) throws -> Range<Int> {
+  guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
+    throw Problem(
+      .usage,
+      "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of \(name), "
+        + "which has \(count)")
+  }
+  return range
 }
 
 private func decoders(of samples: [ImageFolderDataSet.Sample]) throws -> String {

@@ -20,7 +20,7 @@ struct ImageEntry: Hashable, Sendable {
 /// A text file: a line that names version and decoders, one line for each picture, and a last line with the
 /// SHA-256 of all before it; fields are separated by tabs (docs/VIEWS.md, "The index").
 struct ImageFolderIndex {
-  private(set) var entries: [String: ImageEntry] = [:]
+  var entries: [String: ImageEntry] = [:]
 
   /// Nothing known.
   init() {}
@@ -53,10 +53,11 @@ struct ImageFolderIndex {
     return entry
   }
 
-  /// Writes what is known of some files, in their order.
-  static func write(_ known: some Sequence<(String, ImageEntry)>, to path: String) throws {
-    var body = Array(firstLine.utf8)
-    for (name, entry) in known {
+  /// Writes what is known of the files named, in their order.
+  func write(_ names: [String], to path: String) throws {
+    var body = Array(Self.firstLine.utf8)
+    for name in names {
+      guard let entry = entries[name] else { continue }
       let fields = [
         name, "\(entry.bytes)", "\(entry.modified)", entry.format.rawValue, "\(entry.height)",
         "\(entry.width)", "\(entry.channels)", "\(entry.digest)",
@@ -64,7 +65,7 @@ struct ImageFolderIndex {
       body += fields.joined(separator: "\t").utf8
       body.append(UInt8(ascii: "\n"))
     }
-    try Files.writeAtomically(body + lastLine(after: body), to: path)
+    try Files.writeAtomically(body + Self.lastLine(after: body), to: path)
   }
 
   private static func lastLine(after body: [UInt8]) -> [UInt8] {

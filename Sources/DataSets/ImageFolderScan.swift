@@ -2,32 +2,33 @@ import Basics
 import Foundation
 
 extension ImageFolder {
-  /// What is known of every file, decoding those that are new or have changed.
+  /// What is known of the files in `range`, decoding those that are new or have changed.
   ///
   /// Threads share the work and change nothing in the result. The index beside the description is
   /// written anew when something was decoded, also before an error or an interruption ends the scan;
   /// where it cannot be written, the next scan decodes again.
-  /// - Throws: `Problem(.corrupt)` that counts the files that cannot be decoded and says why for the first.
-  func scan(_ files: [File], progress: (_ done: Int, _ total: Int) -> Void) throws -> [ImageEntry] {
+  /// - Throws: `Problem` that counts the files that cannot be decoded and says why for the first.
+  func scan(
+    _ files: [File], _ range: Range<Int>, progress: (_ done: Int, _ total: Int) -> Void
+  ) throws -> [ImageEntry] {
     let indexPath = source + ".index"
-    let index = ImageFolderIndex(path: indexPath)
-    let states = files.map { FileState($0.path) }
-    var entries = zip(files, states).map { file, state in
+    var index = ImageFolderIndex(path: indexPath)
+    let wanted = Array(files[range])
+    let states = wanted.map { FileState($0.path) }
+    var entries = zip(wanted, states).map { file, state in
       state.flatMap { index.entry(of: file.name, bytes: $0.bytes, modified: $0.modified) }
     }
     let missing = entries.indices.filter { entries[$0] == nil }
     guard !missing.isEmpty else { return entries.map { $0! } }
     var problems: [Problem] = []
     defer {
-      let known = zip(files, entries).lazy.compactMap { file, entry in
-        entry.map { (file.name, $0) }
-      }
-      try? ImageFolderIndex.write(known, to: indexPath)
+      for (file, entry) in zip(wanted, entries) { index.entries[file.name] = entry }
+      try? index.write(files.map(\.name), to: indexPath)
     }
     // Rounds, so that progress is shown and an interruption heard on this thread.
     for start in stride(from: 0, to: missing.count, by: picturesPerRound) {
       let round = missing[start..<min(start + picturesPerRound, missing.count)]
-      for (number, result) in zip(round, decode(round.map { files[$0].path })) {
+      for (number, result) in zip(round, decode(round.map { wanted[$0].path })) {
         switch result {
         case .success(var entry):
           entry.bytes = states[number]?.bytes ?? -1
@@ -46,7 +47,8 @@ extension ImageFolder {
         first.kind,
         problems.count == 1
           ? "\(first)"
-          : "\(problems.count) of \(files.count) pictures of \(source) cannot be used; the first: \(first)")
+          : "\(problems.count) of \(wanted.count) pictures of \(source) cannot be used; the first: "
+            + "\(first)")
     }
     return entries.map { $0! }
   }

@@ -13,8 +13,15 @@ import Schemas
 public func openDataSet(
   _ spec: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
 ) throws -> any DataSet {
-  guard let (source, range) = try splitRange(spec) else { return try openWhole(spec, progress) }
-  return try openWhole(source, progress).slice(range, name: spec)
+  let part = try splitRange(spec)
+  let source = part?.source ?? spec
+  if !presets.contains(where: { $0.name == source }),
+    let folder = try ImageFolder(describedBy: source)
+  {
+    return try folder.open(part?.range, name: spec, progress: progress)
+  }
+  let whole = try openWhole(source)
+  return try part.map { try whole.slice($0.range, name: spec) } ?? whole
 }
 
 /// A data set's name as written in the file `reference`: paths start at that file's folder, presets
@@ -37,9 +44,7 @@ private func splitRange(_ spec: String) throws -> (source: String, range: Range<
   return (String(spec[..<bracket]), begin..<end)
 }
 
-private func openWhole(
-  _ source: String, _ progress: (Int, Int) -> Void
-) throws -> any SliceableDataSet {
+private func openWhole(_ source: String) throws -> InMemoryDataSet {
   if let preset = presets.first(where: { $0.name == source }) {
     return try openPreset(preset, folder: presetFolder)
   }
@@ -48,20 +53,15 @@ private func openWhole(
     throw Problem(
       .noInput, "there is no data set '\(source)': neither a file nor one of \(names)")
   }
-  return try openDescription(source, progress)
+  return try openDescription(source)
 }
 
 /// Opens what a YAML file describes; paths in it are relative to its folder.
-private func openDescription(
-  _ path: String, _ progress: (Int, Int) -> Void
-) throws -> any SliceableDataSet {
+private func openDescription(_ path: String) throws -> InMemoryDataSet {
   let value = try Schemas.load(yamlAt: path, as: .dataset)
-  let whole: any SliceableDataSet =
-    switch value["kind"]?.string {
-    case "folder": try ImageFolder(value, path: path).open(progress: progress)
-    case "glyphs": try GlyphDescription(value, path: path).draw()
-    default: try readFiles(value, path: path)
-    }
+  let whole =
+    value["kind"] == .string("glyphs")
+    ? try GlyphDescription(value, path: path).draw() : try readFiles(value, path: path)
   guard let first = value["first"]?.integer else { return whole }
   return try whole.slice(0..<first, name: whole.name)
 }
