@@ -68,7 +68,7 @@ extension Picture {
   /// SHA-256 over the pixels.
   var digest: Digest { Digest(of: pixels) }
 
-  /// Makes colours grey (Rec. 601, weights in 65536ths) or grey coloured.
+  /// Makes colours grey, by ITU-R BT.601 with weights in 65536ths, or grey three equal channels.
   ///
   /// - Precondition: both have one or three channels.
   mutating func convert(toChannels wanted: Int) {

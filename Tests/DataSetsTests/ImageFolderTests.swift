@@ -58,8 +58,12 @@ private struct Look: Hashable {
 }
 
 @Suite struct ImageFolderTests {
+  private let album: Album
+
+  init() throws { album = try Album() }
+
   @Test func `sub-folders are classes, and all pictures are there in their own sizes`() throws {
-    let album = try Album().open()
+    let album = try album.open()
     let golden = try PictureFiles.golden()
     #expect(album.count == golden.count && album.classNames == ["jpeg", "png"])
     #expect(album.shape == .image(height: 8, width: 6, channels: 3) && album.picturesHaveOwnSizes)
@@ -73,7 +77,7 @@ private struct Look: Hashable {
   }
 
   @Test func `samples are in the order of their names' digests`() throws {
-    let album = try Album().open()
+    let album = try album.open()
     let names = try PictureFiles.golden().keys.map {
       ($0.hasSuffix(".png") ? "png/" : "jpeg/") + $0
     }
@@ -86,7 +90,6 @@ private struct Look: Hashable {
   }
 
   @Test func `grey and colours become what the description asks for`() throws {
-    let album = try Album()
     let (grey, colour) = (try album.open("channels: 1"), try album.open())
     for sample in 0..<grey.count {
       let (one, three) = (try grey.picture(sample), try colour.picture(sample))
@@ -100,7 +103,7 @@ private struct Look: Hashable {
   }
 
   @Test func `the fingerprint knows pixels, classes, size and order, not time and place`() throws {
-    let (album, other) = (try Album(), try Album())
+    let other = try Album()
     let base = try album.open().fingerprint
     #expect(try other.open().fingerprint == base)
     let seen = [
@@ -113,7 +116,6 @@ private struct Look: Hashable {
   }
 
   @Test func `a list gives order and classes itself`() throws {
-    let album = try Album()
     try album.folder.write(
       "pictures/png/rgb-8.png\tb\npictures/jpeg/inks.jpg\ta\r\npictures/png/grey-8.png\tb",
       to: "list.tsv")
@@ -131,7 +133,6 @@ private struct Look: Hashable {
   }
 
   @Test func `chosen classes are used in their order, hidden files never`() throws {
-    let album = try Album()
     try Files.makeFolder(album.file("gif"))
     try album.copy("rgb-8.png", to: "gif/1.PNG")
     try album.copy("rgb-8.png", to: "gif/.2.png")
@@ -140,7 +141,8 @@ private struct Look: Hashable {
     #expect(all.classNames == ["gif", "jpeg", "png"] && all.labels.count { $0 == 0 } == 1)
     let some = try album.open("classes: [png, gif]")
     #expect(some.labels.count { $0 == 1 } == 1 && !some.labels.contains(2))
-    #expect(try album.problem("classes: [png, tiff]").message.contains("no folder for the class 'tiff'"))
+    #expect(
+      try album.problem("classes: [png, tiff]").message.contains("no folder for the class 'tiff'"))
     #expect(try album.problem("classes: [png, gif, png]").message.contains("'png' twice"))
   }
 
@@ -155,7 +157,6 @@ private struct Look: Hashable {
       #expect(problem.message.contains(name.prefix(9)), "\(problem)")
       #expect(try album.open("others: skip").count == count)
     }
-    let album = try Album()
     try Files.makeFolder(album.file("empty"))
     #expect(try album.problem().message.contains("the class 'empty' has no picture"))
     try FileManager.default.removeItem(atPath: album.file("empty"))
@@ -164,8 +165,8 @@ private struct Look: Hashable {
     #expect(try album.problem(path: "absent").kind == .noInput)
   }
 
-  @Test func `damaged pictures are counted and the first is named with the decoder's words`() throws {
-    let album = try Album()
+  @Test func `damaged pictures are counted and the first is named with the decoder's words`() throws
+  {
     let whole = try PictureFiles.read("colour-420.jpg")
     try Files.writeAtomically(Array(whole.prefix(900)), to: album.file("jpeg/turned.jpg"))
     let one = try album.problem()
@@ -174,18 +175,17 @@ private struct Look: Hashable {
     try album.folder.write("GIF89a", to: "pictures/png/rgb-8.png")
     #expect(try album.problem().message.contains("2 of 32 pictures of"))
     try album.copy("turned.jpg", to: "jpeg/turned.jpg")
-    #expect(try album.problem().message.contains("rgb-8.png begins like neither JPEG nor PNG: 474946"))
+    #expect(
+      try album.problem().message.contains("rgb-8.png begins like neither JPEG nor PNG: 474946"))
   }
 
   @Test func `a file's content counts, not its name`() throws {
-    let album = try Album()
     let before = try album.open().fingerprint
     try album.copy("rgb-8.png", to: "jpeg/grey.jpg")
     #expect(try album.open().fingerprint != before)
   }
 
   @Test func `pictures are decoded once, and again when their file changes`() throws {
-    let album = try Album()
     let base = try album.open().fingerprint
     func decoded() throws -> Int {
       var count = 0
@@ -210,14 +210,12 @@ private struct Look: Hashable {
   }
 
   @Test func `where the index cannot be written pictures are decoded every time`() throws {
-    let album = try Album()
     try Files.makeFolder(album.folder.file("album.yaml.index"))
     let first = try album.open().fingerprint
     #expect(try album.open().fingerprint == first)
   }
 
   @Test func `a picture that changes while the data set is open is refused by its path`() throws {
-    let album = try Album()
     let open = try album.open()
     let name = "png/rgb-8.png"
     let sample = try #require(
@@ -227,14 +225,14 @@ private struct Look: Hashable {
       })
     try album.copy("rgb-gamma.png", to: name)
     let changed = try #require(throws: Problem.self) { try open.picture(sample) }
-    #expect(changed.kind == .corrupt && changed.message.contains("\(name) no longer holds"), "\(changed)")
+    #expect(
+      changed.kind == .corrupt && changed.message.contains("\(name) no longer holds"), "\(changed)")
     try FileManager.default.removeItem(atPath: album.file(name))
     let gone = try #require(throws: Problem.self) { try open.picture(sample) }
     #expect(gone.kind == .noInput && gone.message.contains(name), "\(gone)")
   }
 
   @Test func `a range keeps its own pictures and decoders`() throws {
-    let album = try Album()
     let whole = try album.open()
     let part = try album.open(range: "[5:9]")
     #expect(part.count == 4)
@@ -245,7 +243,6 @@ private struct Look: Hashable {
   }
 
   @Test func `only the pictures of a range are decoded, and the index keeps the others`() throws {
-    let album = try Album()
     func decoded(_ range: String) throws -> Int {
       var count = 0
       _ = try openDataSet(album.folder.file("album.yaml") + range) { _, total in count = total }
@@ -263,7 +260,6 @@ private struct Look: Hashable {
     ("classes: [one]", "classes"), ("others: ignore", "others"), ("index: x", "index"),
   ])
   func `a wrong description is refused in words`(rest: String, word: String) throws {
-    let album = try Album()
     #expect(try album.problem(rest).message.contains(word))
   }
 }

@@ -57,12 +57,15 @@ private func names(_ suffix: String = "") throws -> [String] {
     }
   }
 
-  @Test func `a picture that claims more pixels than allowed is refused before it is decoded`() throws {
+  @Test func `a picture that claims more pixels than allowed is refused before it is decoded`()
+    throws
+  {
     var png = try PictureFiles.read("rgb-8.png")
     png.replaceSubrange(16..<24, with: [0, 0x0F, 0x42, 0x40, 0, 0x0F, 0x42, 0x40])
     png.replaceSubrange(29..<33, with: crc(png[12..<29]))
     var jpeg = try PictureFiles.read("colour-444.jpg")
-    let frame = try #require(jpeg.indices.dropLast(4).first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC0 })
+    let frame = try #require(
+      jpeg.indices.dropLast(4).first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC0 })
     jpeg.replaceSubrange(frame + 5..<frame + 9, with: [0xFF, 0x00, 0xFF, 0x00])
     for (file, name, size) in [
       (png, "large.png", "1000000 x 1000000"), (jpeg, "large.jpg", "65280 x 65280"),
@@ -98,7 +101,8 @@ private func names(_ suffix: String = "") throws -> [String] {
   @Test func `a progressive file with endless scans is refused`() throws {
     let file = try PictureFiles.read("colour-progressive.jpg")
     // From the last scan's marker to the end marker, again and again.
-    let scan = try #require(file.indices.dropLast(1).last { file[$0] == 0xFF && file[$0 + 1] == 0xDA })
+    let scan = try #require(
+      file.indices.dropLast(1).last { file[$0] == 0xFF && file[$0 + 1] == 0xDA })
     var many = Array(file.dropLast(2))
     for _ in 0..<600 { many += file[scan..<file.count - 2] }
     many += [0xFF, 0xD9]
@@ -106,7 +110,8 @@ private func names(_ suffix: String = "") throws -> [String] {
   }
 
   @Test func `decoders name themselves and their versions`() throws {
-    #expect(try jpegDecoder.wholeMatch(of: /libjpeg-turbo \d+\.\d+\.\d+, islow, fancy upsampling/) != nil)
+    #expect(
+      try jpegDecoder.wholeMatch(of: /libjpeg-turbo \d+\.\d+\.\d+, islow, fancy upsampling/) != nil)
     #expect(try pngDecoder.wholeMatch(of: /libpng 1\.\d+\.\d+.*/) != nil)
   }
 }

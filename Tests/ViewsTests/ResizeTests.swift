@@ -51,7 +51,8 @@ private func resized(
 private func crop(
   _ area: ClosedRange<Double> = 0.08...1, _ ratio: ClosedRange<Double> = 0.75...4.0 / 3
 ) throws -> Views.Operation.ResizedCrop {
-  let text = "[\(area.lowerBound), \(area.upperBound)], ratio: [\(ratio.lowerBound), \(ratio.upperBound)]"
+  let text =
+    "[\(area.lowerBound), \(area.upperBound)], ratio: [\(ratio.lowerBound), \(ratio.upperBound)]"
   return try #require(
     try recipe("{version: 1, operations: [{op: resized-crop, area: \(text)}]}")
       .operations[0].resizedCrop)
@@ -88,7 +89,8 @@ private func draws(_ sample: Int) -> Draws { Draws(seed: 5, sample: sample, view
     var picture = Picture()
     try images.readPicture(of: 0, into: &picture)
     #expect(resized(picture.pixels, size, to: size) == picture.pixels)
-    let part = Rectangle(top: side / 3, left: side / 2, height: (side + 1) / 2, width: (side + 1) / 2)
+    let part = Rectangle(
+      top: side / 3, left: side / 2, height: (side + 1) / 2, width: (side + 1) / 2)
     let cut = (0..<part.height).flatMap { y in
       let start = ((part.top + y) * (side + 1) + part.left) * 3
       return picture.pixels[start..<start + part.width * 3]
