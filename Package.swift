@@ -51,12 +51,16 @@ let package = Package(
     door("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
     door("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
     door("CFreeType", pkgConfig: "freetype2", debian: "libfreetype-dev"),
+    door("CJPEG", pkgConfig: "libjpeg", debian: "libjpeg62-turbo-dev"),
+    door("CPNG", pkgConfig: "libpng", debian: "libpng-dev"),
     .systemLibrary(name: "CONNXRuntime"),  // declarations only: opened while the program runs
     .systemLibrary(name: "CSpawn"),  // declarations only: of the C library
     room("BLAS", ["COpenBLAS"]),
     room("LMDB", ["CLMDB", "Basics"]),
     room("Compression", ["CZstd", "CZlib", "Basics"]),
     room("FreeType", ["CFreeType", "Basics"]),
+    room("JPEG", ["CJPEG", "Basics"]),
+    room("PNG", ["CPNG", "Basics"]),
     room("ONNXRuntime", ["CONNXRuntime", "Basics"]),
     room("ChildProcess", ["CSpawn", "Basics"]),
 
@@ -76,7 +80,7 @@ let package = Package(
     room("Arrays", ["Basics"]),
 
     // The product's rooms.
-    room("DataSets", ["Arrays", "Basics", "Compression", "FreeType", "Schemas"]),
+    room("DataSets", ["Arrays", "Basics", "Compression", "FreeType", "JPEG", "PNG", "Schemas"]),
     room("Views", ["Basics", "DataSets", "Schemas"]),
     room("Losses"),
     room("LogitCache", ["Basics", "BLAS", "Compression", "LMDB", "Losses"]),
@@ -117,7 +121,9 @@ let package = Package(
     room("TestSupport", ["Arrays", "Basics"]),
     tests(of: "Basics", ["Basics"]),
     tests(of: "Schemas", ["Schemas", "Basics"]),
-    tests(of: "Doors", ["BLAS", "ChildProcess", "LMDB", "Compression", "FreeType", "Basics"]),
+    tests(
+      of: "Doors",
+      ["BLAS", "ChildProcess", "LMDB", "Compression", "FreeType", "JPEG", "PNG", "Basics"]),
     tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
     tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),

@@ -117,9 +117,9 @@ private struct OverheadCase {
       configuration: teacher, for: dataSet, onnxRuntime: onnxRuntime)
     let augmenter = try Augmenter(
       dataSet: dataSet, recipe: recipe.map { try Recipe(contentsOf: $0) } ?? .identity, seed: 1)
-    let batches = stride(from: 0, to: dataSet.count, by: teacher.batchSize).map { first in
+    let batches = try stride(from: 0, to: dataSet.count, by: teacher.batchSize).map { first in
       var views = augmenter.makeBatch()
-      augmenter.render(
+      try augmenter.render(
         samples: first..<min(first + teacher.batchSize, dataSet.count), view: 0, into: &views)
       return views
     }

@@ -55,7 +55,7 @@ struct InspectCommand: ParsableCommand {
   /// Without `--data`, a data set that is not on this machine, or another one of that name, only costs
   /// the picture.
   private func augmenter(for reader: CacheReader) throws -> Augmenter? {
-    if let data { return try matchingAugmenter(for: reader, openDataSet(data)) }
+    if let data { return try matchingAugmenter(for: reader, openDataSetWithProgress(data)) }
     guard let dataSet = try? openDataSet(reader.manifest.dataSet.name) else { return nil }
     return try? matchingAugmenter(for: reader, dataSet)
   }

@@ -57,6 +57,16 @@ public protocol DataSet: Sendable {
   /// - Precondition: `shape` is an image or a text, `sample` is in 0..<count, `pixels` has `elementCount`.
   func copyPixels(of sample: Int, into pixels: inout MutableSpan<UInt8>)
 
+  /// Whether every picture has a size of its own, which views bring to that of `shape`: then
+  /// `readPicture` gives the samples, not `copyPixels`.
+  var picturesHaveOwnSizes: Bool { get }
+
+  /// Gives a sample's picture in its own size, with the channels of `shape`.
+  ///
+  /// - Precondition: `shape` is an image, `sample` is in 0..<count.
+  /// - Throws: `Problem` when its file is gone, damaged, or another than when the data set was opened.
+  func readPicture(of sample: Int, into picture: inout Picture) throws
+
   /// Copies the features of a sample.
   ///
   /// - Precondition: `shape` is features, `sample` is in 0..<count, `features` has `elementCount`.
@@ -66,4 +76,18 @@ public protocol DataSet: Sendable {
 extension DataSet {
   /// One label per sample.
   public var positions: Int { 1 }
+
+  /// All pictures have the size of `shape`.
+  public var picturesHaveOwnSizes: Bool { false }
+
+  /// Copies the pixels of a sample.
+  public func readPicture(of sample: Int, into picture: inout Picture) throws {
+    guard case .image(let height, let width, let channels) = shape else {
+      preconditionFailure("\\(name) has \\(shape), no pictures")
+    }
+    (picture.height, picture.width, picture.channels) = (height, width, channels)
+    picture.pixels.setCount(shape.elementCount, filler: 0)
+    var pixels = picture.pixels.mutableSpan
+    copyPixels(of: sample, into: &pixels)
+  }
 }

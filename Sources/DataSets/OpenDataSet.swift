@@ -7,11 +7,21 @@ import Schemas
 /// - Parameter spec: a preset, `fashion-mnist/train` or `fashion-mnist/test` (Debian package
 ///   `dataset-fashion-mnist`), or the path of a YAML file that fits `schemas/dataset.schema.json`;
 ///   either may end in a range of samples: `fashion-mnist/train[0:500]`.
+/// - Parameter progress: called now and then while picture files are decoded for the first time.
 /// - Throws: `Problem`: `.usage` for a bad range, `.noInput` when files are missing,
 ///   `.configuration` for a bad description, `.corrupt` for damaged data.
-public func openDataSet(_ spec: String) throws -> any DataSet {
-  guard let (source, range) = try splitRange(spec) else { return try openWhole(spec) }
-  return try openWhole(source).slice(range, name: spec)
+public func openDataSet(
+  _ spec: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+) throws -> any DataSet {
+  let part = try splitRange(spec)
+  let source = part?.source ?? spec
+  if !presets.contains(where: { $0.name == source }),
+    let folder = try ImageFolder(describedBy: source)
+  {
+    return try folder.open(part?.range, name: spec, progress: progress)
+  }
+  let whole = try openWhole(source)
+  return try part.map { try whole.slice($0.range, name: spec) } ?? whole
 }
 
 /// A data set's name as written in the file `reference`: paths start at that file's folder, presets

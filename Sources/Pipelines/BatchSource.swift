@@ -91,7 +91,7 @@ struct BatchSource {
         let (epoch, step) = index.quotientAndRemainder(dividingBy: stepsPerEpoch)
         let count = min(batchSize, dataSet.count - step * batchSize)
         try takeRecords(count, from: cursor, into: &batch)
-        augmenter.render(
+        try augmenter.render(
           samples: batch.samples[...], view: view(ofEpoch: epochs.lowerBound + epoch),
           into: &batch.views)
         fillLabels(of: &batch)

@@ -11,7 +11,7 @@ struct TeacherWork: Sendable {
   let augmenter: Augmenter
 
   init(_ job: PrecomputeJob) throws {
-    let dataSet = try openDataSet(job.data)
+    let dataSet = try openDataSetWithProgress(job.data)
     let recipe = try job.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
     teacher = try openTeacher(
       configuration: job.teacher, for: dataSet, onnxRuntime: job.onnxRuntime)

@@ -27,7 +27,7 @@ func predictions(of model: Model, on dataSet: any DataSet) throws -> Predictions
   var views = ViewBatch(shape: dataSet.shape)
   var result = Predictions(classes: [], accuracy: 0)
   for start in stride(from: 0, to: dataSet.count, by: evaluationBatch) {
-    augmenter.render(
+    try augmenter.render(
       samples: start..<min(start + evaluationBatch, dataSet.count), view: 0, into: &views)
     network.infer(model.inputBatch(of: views)).withValues { logits in
       if dataSet.positions == network.positions {
@@ -97,7 +97,7 @@ public struct Evaluation: Codable, Sendable {
 ///   teacher see the same pictures; its view 0 is compared.
 /// - Throws: `Problem` when files are missing or do not belong together.
 public func evaluate(modelPath: String, data: String, cachePath: String?) throws -> Evaluation {
-  let dataSet = try openDataSet(data)
+  let dataSet = try openDataSetWithProgress(data)
   let model = try Model.load(from: modelPath)
   try model.demandFit(dataSet, model: modelPath)
   let (labels, predictions) = (dataSet.labels, try predictions(of: model, on: dataSet))

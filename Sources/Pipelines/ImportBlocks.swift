@@ -11,8 +11,8 @@ struct ImportedViews: Sendable {
   let augmenter: Augmenter?
 
   /// The digest of the tensors that the teacher saw, or that of unknown ones.
-  func digest(_ samples: Range<Int>, view: Int) -> Digest {
-    augmenter?.digest(samples: samples, view: view) ?? .unknownInputs
+  func digest(_ samples: Range<Int>, view: Int) throws -> Digest {
+    try augmenter?.digest(samples: samples, view: view) ?? .unknownInputs
   }
 }
 
@@ -65,7 +65,7 @@ struct ImportedRows: FullRows {
     if let featureFile {
       try layout.read(featureFile, samples, view: view, width: featureWidth, into: &features)
     }
-    return views.digest(samples, view: view)
+    return try views.digest(samples, view: view)
   }
 }
 
@@ -141,7 +141,7 @@ struct SparseBlocks: BlockSource {
     let samples = manifest.samples(of: key)
     return try meter.measure(
       read(samples, view: key.view), labels: labels[samples], key,
-      viewDigest: views.digest(samples, view: key.view))
+      viewDigest: try views.digest(samples, view: key.view))
   }
 
   private func read(_ samples: Range<Int>, view: Int) throws -> SparseRows {

@@ -22,7 +22,7 @@ struct ImportInput: Sendable {
 
   /// - Throws: `Problem` naming the file, or both files, and the numbers that do not fit.
   init(_ job: ImportJob) throws {
-    let dataSet = try job.views.map { try openDataSet($0.data) }
+    let dataSet = try job.views.map { try openDataSetWithProgress($0.data) }
     (rows, layout) = try ImportInput.open(job)
     let (first, samples) = (rows.files[0], layout.samples)
     if let dataSet, dataSet.count != samples {

@@ -64,7 +64,7 @@ struct TeacherRows {
     var pixels = DigestBuilder()
     for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
       let batch = first..<min(first + batchSize, samples.upperBound)
-      augmenter.render(samples: batch, view: view, into: &views)
+      try augmenter.render(samples: batch, view: view, into: &views)
       views.appendTensors(to: &pixels)
       if let positions {
         try addPositions(of: batch, positions)

@@ -109,8 +109,8 @@ private final class TrainingRun {
     var plan = requested
     self.options = options
     let loss = try lossConfiguration(plan.loss)
-    let dataSet = try openDataSet(plan.data)
-    test = try plan.test.map { try openDataSet($0) }
+    let dataSet = try openDataSetWithProgress(plan.data)
+    test = try plan.test.map { try openDataSetWithProgress($0) }
     let architecture = try Architecture(plan.model)
     try architecture.demandReading(dataSet.shape, of: dataSet.name)
     let network = try Network(

@@ -27,7 +27,7 @@ public enum ViewCheck: Hashable, Sendable {
           .corrupt,
           "\(cache.path) has no \(key): it is not complete; run precompute again to finish it")
       }
-      guard augmenter.digest(samples: samples, view: key.view) == stored.viewDigest else {
+      guard try augmenter.digest(samples: samples, view: key.view) == stored.viewDigest else {
         throw Problem(
           .corrupt,
           "\(cache.path): \(key) (samples \(samples.lowerBound)..<\(samples.upperBound)) was made from other pixels than this program renders; "

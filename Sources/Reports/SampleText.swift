@@ -25,7 +25,7 @@ public func describeRecord(
   let blockRows = manifest.encoding.blockRows
   try cache.decode(view: view, block: sample / blockRows, into: &batch)
   var text = "sample \(sample), view \(view)\n"
-  if let augmenter { text += content(of: sample, view: view, augmenter) }
+  if let augmenter { text += try content(of: sample, view: view, augmenter) }
   let names = manifest.dataSet.classNames
   guard let places = batch.places else {
     return text + table(of: batch, row: sample % blockRows, names: names)
@@ -92,9 +92,9 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
 }
 
 /// What can be shown of a view: a picture or a text.
-private func content(of sample: Int, view: Int, _ augmenter: Augmenter) -> String {
+private func content(of sample: Int, view: Int, _ augmenter: Augmenter) throws -> String {
   var batch = augmenter.makeBatch()
-  augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
+  try augmenter.render(samples: sample..<sample + 1, view: view, into: &batch)
   switch augmenter.dataSet.shape {
   case .image(let height, let width, let channels):
     return picture(batch, height: height, width: width, channels: channels)

@@ -51,24 +51,28 @@ public struct Augmenter: Sendable {
   ///
   /// - Precondition: samples are in 0..<dataSet.count, 0 <= view < 2^32, the batch has the data
   ///   set's shape.
-  public func render(samples: Range<Int>, view: Int, into batch: inout ViewBatch) {
-    renderEach(samples, view: view, into: &batch)
+  /// - Throws: `Problem` when a picture's file is gone, damaged or has changed.
+  public func render(samples: Range<Int>, view: Int, into batch: inout ViewBatch) throws {
+    try renderEach(samples, view: view, into: &batch)
   }
 
   /// Renders one view of each of some samples, in the order given.
   ///
   /// - Precondition: samples are in 0..<dataSet.count, 0 <= view < 2^32, the batch has the data
   ///   set's shape.
-  public func render(samples: ArraySlice<Int>, view: Int, into batch: inout ViewBatch) {
-    renderEach(samples, view: view, into: &batch)
+  /// - Throws: `Problem` when a picture's file is gone, damaged or has changed.
+  public func render(samples: ArraySlice<Int>, view: Int, into batch: inout ViewBatch) throws {
+    try renderEach(samples, view: view, into: &batch)
   }
 
   /// The digest of the exact tensors of some views: what a cache stores and a trainer rechecks.
-  public func digest(samples: Range<Int>, view: Int) -> Digest {
+  ///
+  /// - Throws: `Problem` when a picture's file is gone, damaged or has changed.
+  public func digest(samples: Range<Int>, view: Int) throws -> Digest {
     var builder = DigestBuilder()
     var batch = makeBatch()
     for start in stride(from: samples.lowerBound, to: samples.upperBound, by: 256) {
-      render(samples: start..<min(start + 256, samples.upperBound), view: view, into: &batch)
+      try render(samples: start..<min(start + 256, samples.upperBound), view: view, into: &batch)
       batch.appendTensors(to: &builder)
     }
     return builder.finish()
@@ -76,31 +80,41 @@ public struct Augmenter: Sendable {
 
   private func renderEach(
     _ samples: some Collection<Int>, view: Int, into batch: inout ViewBatch
-  ) {
+  ) throws {
     precondition(
       batch.shape == dataSet.shape, "a batch of \(batch.shape) for samples of \(dataSet.shape)")
     batch.resize(to: samples.count)
     for (index, sample) in samples.enumerated() {
       switch dataSet.shape {
-      case .image, .text: renderBytes(sample, view, at: index, in: &batch)
+      case .image, .text: try renderBytes(sample, view, at: index, in: &batch)
       case .features: copyFeatures(sample, at: index, in: &batch)
       }
     }
   }
 
-  private func renderBytes(_ sample: Int, _ view: Int, at index: Int, in batch: inout ViewBatch) {
-    render(sample, view, into: &batch.own)
-    let (partner, share) = mix(sample, view, &batch.own, &batch.partner)
+  private func renderBytes(
+    _ sample: Int, _ view: Int, at index: Int, in batch: inout ViewBatch
+  ) throws {
+    try render(sample, view, into: &batch.own, &batch.source)
+    let (partner, share) = try mix(sample, view, &batch)
     batch.takeBytes(at: index, partner: partner, share: share)
   }
 
   /// Applies all operations but a mixing one.
-  private func render(_ sample: Int, _ view: Int, into canvas: inout Canvas) {
-    do {
+  private func render(
+    _ sample: Int, _ view: Int, into canvas: inout Canvas, _ source: inout SourcePicture
+  ) throws {
+    let crop = recipe.operations.first.flatMap(\.resizedCrop)
+    if dataSet.picturesHaveOwnSizes || crop != nil {
+      try dataSet.readPicture(of: sample, into: &source.picture)
+      var draws = Draws(seed: seed, sample: sample, view: view, operation: 0)
+      source.cut(crop, &draws, into: &canvas)
+    } else {
       var pixels = canvas.image.mutableSpan
       dataSet.copyPixels(of: sample, into: &pixels)
     }
-    for (index, operation) in recipe.operations.enumerated() where !operation.mixes {
+    for (index, operation) in recipe.operations.enumerated()
+    where !operation.mixes && operation.resizedCrop == nil {
       var draws = Draws(seed: seed, sample: sample, view: view, operation: index)
       canvas.apply(operation, &draws)
     }
@@ -110,20 +124,20 @@ public struct Augmenter: Sendable {
   ///
   /// - Returns: the sample mixed in (or the sample itself) and the own share in 65536ths.
   private func mix(
-    _ sample: Int, _ view: Int, _ own: inout Canvas, _ other: inout Canvas
-  ) -> (partner: Int, share: Int) {
+    _ sample: Int, _ view: Int, _ batch: inout ViewBatch
+  ) throws -> (partner: Int, share: Int) {
     guard let last = recipe.operations.last else { return (sample, 65536) }
     var draws = Draws(
       seed: seed, sample: sample, view: view, operation: recipe.operations.count - 1)
     switch last {
     case .mixup(let probability, let share) where draws.happens(probability):
       let partner = partner(of: sample, &draws)
-      render(partner, view, into: &other)
-      return (partner, own.mixup(other, share: share, &draws))
+      try render(partner, view, into: &batch.partner, &batch.source)
+      return (partner, batch.own.mixup(batch.partner, share: share, &draws))
     case .cutmix(let probability, let area) where draws.happens(probability):
       let partner = partner(of: sample, &draws)
-      render(partner, view, into: &other)
-      return (partner, own.cutmix(other, area: area, &draws))
+      try render(partner, view, into: &batch.partner, &batch.source)
+      return (partner, batch.own.cutmix(batch.partner, area: area, &draws))
     default: return (sample, 65536)
     }
   }

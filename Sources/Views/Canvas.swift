@@ -52,6 +52,8 @@ struct Canvas: Sendable {
       swap(&image, &spare)
     case .lowercase(let probability):
       if draws.happens(probability) { lowercase(&image) }
+    case .resizedCrop:
+      preconditionFailure("\(operation) needs the picture in its own size")
     case .mixup, .cutmix:
       preconditionFailure("\(operation) needs another sample")
     }

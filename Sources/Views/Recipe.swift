@@ -23,6 +23,7 @@ package struct Fraction: Hashable, Sendable {
 
 /// One step of a recipe; docs/VIEWS.md specifies each exactly.
 package enum Operation: Hashable, Sendable {
+  case resizedCrop(ResizedCrop)
   case padCrop(pad: Int, fill: UInt8)
   case flip(probability: Fraction)
   case affine(Affine)
@@ -39,6 +40,14 @@ package enum Operation: Hashable, Sendable {
   case substring(share: ClosedRange<Int>)
   case lowercase(probability: Fraction)
 
+  /// Limits of a random part of a picture; ranges in 65536ths.
+  package struct ResizedCrop: Hashable, Sendable {
+    /// Of the picture.
+    package var area: ClosedRange<Int>
+    /// Width over height.
+    package var ratio: ClosedRange<Int>
+  }
+
   /// Limits of a random affine map; ranges and fractions in 65536ths.
   package struct Affine: Hashable, Sendable {
     package var degrees: Fraction
@@ -54,6 +63,11 @@ package enum Operation: Hashable, Sendable {
     package var area: ClosedRange<Int>
     package var aspect: Fraction
     package var fill: UInt8
+  }
+
+  /// The limits of a crop from the picture in its own size, which only the first operation can be.
+  package var resizedCrop: ResizedCrop? {
+    if case .resizedCrop(let limits) = self { limits } else { nil }
   }
 
   /// Whether it takes in another sample.
@@ -114,6 +128,12 @@ public struct Recipe: Hashable, Sendable {
         .configuration,
         "\(source): operations[\(index)] takes in another sample, so it must be the last operation")
     }
+    if let index = operations.lastIndex(where: { $0.resizedCrop != nil }), index != 0 {
+      throw Problem(
+        .configuration,
+        "\(source): operations[\(index)] crops the picture in its own size, so it must be the first "
+          + "operation")
+    }
   }
 
   /// The recipe as a document with every default written out; reading it gives the recipe again.
@@ -136,6 +156,11 @@ extension Operation {
       try fields.fraction("probability", otherwise, in: 0...1)
     }
     switch fields.name {
+    case "resized-crop":
+      self = .resizedCrop(
+        ResizedCrop(
+          area: try fields.range("area", 0.08...1, in: 0...1),
+          ratio: try fields.range("ratio", 0.75...4 / 3, in: 0.125...8)))
     case "pad-crop": self = .padCrop(pad: fields.integer("pad", 0), fill: fields.fill)
     case "flip": self = .flip(probability: try probability(0.5))
     case "affine":
@@ -173,6 +198,8 @@ extension Operation {
 
   fileprivate var canonical: JSONValue {
     switch self {
+    case .resizedCrop(let limits):
+      document("resized-crop", ["area": text(limits.area), "ratio": text(limits.ratio)])
     case .padCrop(let pad, let fill):
       document("pad-crop", ["pad": .integer(pad), "fill": .integer(Int(fill))])
     case .flip(let probability):

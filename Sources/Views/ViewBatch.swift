@@ -18,6 +18,7 @@ public struct ViewBatch: Sendable {
 
   var own: Canvas
   var partner: Canvas
+  var source = SourcePicture()
 
   /// An empty batch for views of `shape`.
   public init(shape: SampleShape) {

@@ -22,7 +22,7 @@ private func features(_ workshop: Workshop, view: Int) throws -> [[Double]] {
 
 private func features(of model: Model, _ augmenter: Augmenter, view: Int) throws -> [[Double]] {
   var views = augmenter.makeBatch()
-  augmenter.render(samples: 0..<augmenter.dataSet.count, view: view, into: &views)
+  try augmenter.render(samples: 0..<augmenter.dataSet.count, view: view, into: &views)
   _ = model.network.infer(model.inputBatch(of: views))
   let width = model.network.featureWidth
   return model.network.features.withValues { values in

@@ -58,7 +58,7 @@ struct ONNXBench {
   func views(_ samples: Range<Int>) throws -> ViewBatch {
     let augmenter = try Augmenter(dataSet: openDataSet(data), recipe: .identity, seed: 1)
     var views = augmenter.makeBatch()
-    augmenter.render(samples: samples, view: 0, into: &views)
+    try augmenter.render(samples: samples, view: 0, into: &views)
     return views
   }
 

@@ -121,7 +121,7 @@ struct ONNXInputTests {
     ).makeSession()
     let augmenter = try Augmenter(dataSet: openDataSet(data), recipe: .identity, seed: 1)
     var views = augmenter.makeBatch()
-    augmenter.render(samples: 0..<5, view: 0, into: &views)
+    try augmenter.render(samples: 0..<5, view: 0, into: &views)
     var logits = [Float](repeating: 0, count: 20)
     var span = logits.mutableSpan
     try session.logits(of: views, into: &span)

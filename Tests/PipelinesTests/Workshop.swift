@@ -140,7 +140,7 @@ extension Workshop {
     var features: [Float] = []
     var views = augmenter.makeBatch()
     for start in stride(from: samples.lowerBound, to: samples.upperBound, by: 32) {
-      augmenter.render(
+      try augmenter.render(
         samples: start..<min(start + 32, samples.upperBound), view: key.view, into: &views)
       model.network.infer(model.inputBatch(of: views)).withValues { values in
         for index in 0..<values.count { logits.append(values[index]) }

@@ -23,13 +23,13 @@ private let everything = """
     let augmenter = try Augmenter(
       dataSet: testImages(9, 8, 2, count: 20), recipe: recipe(everything), seed: seed)
     var whole = augmenter.makeBatch()
-    augmenter.render(samples: 0..<20, view: 3, into: &whole)
+    try augmenter.render(samples: 0..<20, view: 3, into: &whole)
     let order = (0..<20).shuffled(using: &random)
     var batch = augmenter.makeBatch()
     var rest = order[...]
     while !rest.isEmpty {
       let samples = rest.prefix(Int.random(in: 1...7, using: &random))
-      augmenter.render(samples: samples, view: 3, into: &batch)
+      try augmenter.render(samples: samples, view: 3, into: &batch)
       for (index, sample) in samples.enumerated() {
         #expect(batch.view(index) == whole.view(sample), "seed \(seed), sample \(sample)")
       }
@@ -40,12 +40,12 @@ private let everything = """
   @Test func `a view is the same on every thread`() async throws {
     let augmenter = try Augmenter(
       dataSet: testImages(9, 8, 2, count: 50), recipe: recipe(everything), seed: 4)
-    let expected = (0..<8).map { augmenter.digest(samples: 0..<50, view: $0) }
-    await withTaskGroup(of: (Int, Digest).self) { group in
+    let expected = try (0..<8).map { try augmenter.digest(samples: 0..<50, view: $0) }
+    try await withThrowingTaskGroup(of: (Int, Digest).self) { group in
       for task in 0..<32 {
-        group.addTask { (task % 8, augmenter.digest(samples: 0..<50, view: task % 8)) }
+        group.addTask { (task % 8, try augmenter.digest(samples: 0..<50, view: task % 8)) }
       }
-      for await (view, digest) in group { #expect(digest == expected[view], "view \(view)") }
+      for try await (view, digest) in group { #expect(digest == expected[view], "view \(view)") }
     }
   }
 
@@ -55,8 +55,8 @@ private let everything = """
     let recipe = try recipe(everything)
     let base = try Augmenter(dataSet: images, recipe: recipe, seed: 4)
     let digests = [
-      base.digest(samples: 0..<10, view: 0), base.digest(samples: 0..<10, view: 1),
-      base.digest(samples: 0..<9, view: 0),
+      try base.digest(samples: 0..<10, view: 0), try base.digest(samples: 0..<10, view: 1),
+      try base.digest(samples: 0..<9, view: 0),
       try Augmenter(dataSet: images, recipe: recipe, seed: 5).digest(samples: 0..<10, view: 0),
       try Augmenter(dataSet: images, recipe: .identity, seed: 4).digest(samples: 0..<10, view: 0),
       try Augmenter(dataSet: other, recipe: recipe, seed: 4).digest(samples: 0..<10, view: 0),
@@ -70,17 +70,17 @@ private let everything = """
     var builder = DigestBuilder()
     var batch = augmenter.makeBatch()
     for start in stride(from: 0, to: 600, by: 37) {
-      augmenter.render(samples: start..<min(600, start + 37), view: 2, into: &batch)
+      try augmenter.render(samples: start..<min(600, start + 37), view: 2, into: &batch)
       batch.appendTensors(to: &builder)
     }
-    #expect(builder.finish() == augmenter.digest(samples: 0..<600, view: 2))
+    #expect(try builder.finish() == augmenter.digest(samples: 0..<600, view: 2))
   }
 
   @Test func `the identity gives the samples themselves`() throws {
     let images = try testImages(4, 5, 3, count: 6)
     let augmenter = try Augmenter(dataSet: images, recipe: .identity, seed: 1)
     var batch = augmenter.makeBatch()
-    augmenter.render(samples: [4, 2], view: 9, into: &batch)
+    try augmenter.render(samples: [4, 2], view: 9, into: &batch)
     var sample = [UInt8](repeating: 0, count: 60)
     for (index, number) in [4, 2].enumerated() {
       var span = sample.mutableSpan
@@ -102,8 +102,8 @@ private let everything = """
         "{version: 1, operations: [{op: affine, degrees: 45}, {op: mixup, share: [0, 0]}]}"),
       seed: 8)
     var (views, mixtures) = (plain.makeBatch(), mixed.makeBatch())
-    plain.render(samples: 0..<12, view: 2, into: &views)
-    mixed.render(samples: 0..<12, view: 2, into: &mixtures)
+    try plain.render(samples: 0..<12, view: 2, into: &views)
+    try mixed.render(samples: 0..<12, view: 2, into: &mixtures)
     for sample in 0..<12 {
       let partner = Int(mixtures.partners[sample])
       #expect(partner != sample)
@@ -119,7 +119,7 @@ private let everything = """
     var batch = augmenter.makeBatch()
     var counts = [Int](repeating: 0, count: 5)
     for view in 0..<4000 {
-      augmenter.render(samples: 2..<3, view: view, into: &batch)
+      try augmenter.render(samples: 2..<3, view: view, into: &batch)
       counts[Int(batch.partners[0])] += 1
     }
     #expect(counts[2] == 0)
@@ -137,7 +137,7 @@ private let everything = """
       seed: 8)
     var batch = augmenter.makeBatch()
     for view in 0..<50 {
-      augmenter.render(samples: 0..<1, view: view, into: &batch)
+      try augmenter.render(samples: 0..<1, view: view, into: &batch)
       let black = batch.pixels.count { $0 == 0 }
       #expect(batch.ownShares[0] == Float(black) / 64, "view \(view)")
     }
@@ -159,7 +159,7 @@ private let everything = """
         """), seed: 1)
     var batch = augmenter.makeBatch()
     for view in 0..<200 {
-      augmenter.render(samples: 0..<1, view: view, into: &batch)
+      try augmenter.render(samples: 0..<1, view: view, into: &batch)
       #expect(batch.partners == [0])
     }
   }
@@ -179,7 +179,7 @@ private let everything = """
           {op: erase, probability: 1, area: [1, 1], aspect: 16}, {op: cutmix, area: [1, 1]}]
         """), seed: 1)
     var batch = augmenter.makeBatch()
-    augmenter.render(samples: 0..<1, view: 0, into: &batch)
+    try augmenter.render(samples: 0..<1, view: 0, into: &batch)
     #expect(batch.pixels.count == side * side)
   }
 
@@ -189,7 +189,7 @@ private let everything = """
       elements: .features([1, 2, 3, 4, 5, 6]))
     let augmenter = try Augmenter(dataSet: features, recipe: .identity, seed: 1)
     var batch = augmenter.makeBatch()
-    augmenter.render(samples: [2, 0], view: 0, into: &batch)
+    try augmenter.render(samples: [2, 0], view: 0, into: &batch)
     #expect(batch.features == [5, 6, 1, 2])
     #expect(batch.pixels.isEmpty)
     let problem = try #require(throws: Problem.self) {

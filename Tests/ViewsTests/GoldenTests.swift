@@ -10,6 +10,7 @@ import Views
     "identity", "pad-crop", "flip", "affine", "affine-half-turn", "brightness", "contrast", "blur",
     "blur-wide", "noise", "erase", "mixup", "cutmix", "everything", "glyph",
     "substring", "lowercase", "short-texts",
+    "resized-crop", "resized-crop-wide",
   ])
   func `views equal the golden ones`(name: String) throws {
     let path = try #require(Bundle.module.path(forResource: "Golden/\(name)", ofType: "json"))
@@ -22,14 +23,40 @@ import Views
     let augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: seed)
     var batch = augmenter.makeBatch()
     for expected in golden.views {
-      augmenter.render(samples: [expected.sample], view: expected.view, into: &batch)
+      try augmenter.render(samples: [expected.sample], view: expected.view, into: &batch)
       let place = "sample \(expected.sample), view \(expected.view)" as Comment
       #expect(hexadecimal(batch.pixels) == expected.pixels, place)
       #expect(batch.partners == [expected.partner], place)
       #expect(batch.ownShares == [Float(expected.share) / 65536], place)
     }
-    #expect(augmenter.digest(samples: 0..<golden.count, view: 0).description == golden.digest)
+    #expect(try augmenter.digest(samples: 0..<golden.count, view: 0).description == golden.digest)
   }
+
+  @Test func `resized parts equal the golden ones`() throws {
+    let path = try #require(Bundle.module.path(forResource: "Golden/resize", ofType: "json"))
+    let cases = try JSONDecoder().decode([GoldenResize].self, from: Data(try Files.read(path)))
+    var resizer = Resizer()
+    for golden in cases {
+      let (old, part) = (golden.old, golden.part)
+      var picture = Picture()
+      try testImages(old[0], old[1], old[2], count: 1).readPicture(of: 0, into: &picture)
+      let target = ImageSize(height: golden.new[0], width: golden.new[1], channels: old[2])
+      var image = [UInt8](repeating: 0, count: target.elementCount)
+      resizer.resize(
+        picture.pixels, ImageSize(height: old[0], width: old[1], channels: old[2]),
+        Rectangle(top: part[0], left: part[1], height: part[2], width: part[3]), to: target,
+        into: &image)
+      #expect(hexadecimal(image) == golden.pixels, "\(part) of \(old) to \(golden.new)")
+    }
+  }
+}
+
+/// What a part of a picture must become in another size.
+private struct GoldenResize: Decodable {
+  var old: [Int]
+  var part: [Int]
+  var new: [Int]
+  var pixels: String
 }
 
 private struct Golden: Decodable {

@@ -87,7 +87,7 @@ func recipe(_ yaml: String) throws -> Recipe {
     ),
     (
       "{version: 1, operations: [{op: rotate}]}",
-      "operations[0].op must be one of 'pad-crop', 'flip'"
+      "operations[0].op must be one of 'resized-crop', 'pad-crop', 'flip'"
     ),
     ("{version: 1, operations: [{pad: 1}]}", "operations[0].op is missing"),
     ("{version: 2, operations: []}", "version must be 1, it is 2"),

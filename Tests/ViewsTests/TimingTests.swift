@@ -24,7 +24,7 @@ struct TimingTests {
       let views = max(10, 100_000_000 / (side * side * channels * 64))
       let clock = ContinuousClock()
       let time = clock.measure {
-        for view in 0..<views { augmenter.render(samples: 0..<64, view: view, into: &batch) }
+        for view in 0..<views { try! augmenter.render(samples: 0..<64, view: view, into: &batch) }
       }
       let nanoseconds =
         Double(time.components.attoseconds) / 1e9 + Double(time.components.seconds) * 1e9
@@ -39,7 +39,7 @@ struct TimingTests {
     let augmenter = try Augmenter(dataSet: images, recipe: recipe, seed: 1)
     let clock = ContinuousClock()
     let time = clock.measure {
-      for view in 0..<20 { _ = augmenter.digest(samples: 0..<1000, view: view) }
+      for view in 0..<20 { _ = try! augmenter.digest(samples: 0..<1000, view: view) }
     }
     print("28x28x1 pad-crop, flip and digest: \(Int(time / .nanoseconds(20_000))) ns per view")
   }

@@ -199,6 +199,88 @@ def erase(image, op, draws):
     return each(image, lambda y, x, c: op["fill"] if inside(box, y, x) else image[y][x][c])
 
 
+# Pictures of other sizes than the view
+
+POWERS = [
+    1518500250, 1276901417, 1170923762, 1121280436, 1097253708, 1085434106, 1079572136,
+    1076653033, 1075196443, 1074468888, 1074105294, 1073923544, 1073832680, 1073787251,
+    1073764537, 1073753181]
+
+
+def logarithm(value):
+    exponent = value.bit_length() - 1
+    mantissa = (value << 30) >> exponent
+    result = (exponent - 16) << 16
+    for bit in range(15, -1, -1):
+        mantissa = (mantissa * mantissa) >> 30
+        if mantissa >= 1 << 31:
+            mantissa >>= 1
+            result += 1 << bit
+    return result
+
+
+def power(exponent):
+    value = 1 << 30
+    for index, factor in enumerate(POWERS):
+        if (exponent >> (15 - index)) & 1:
+            value = (value * factor + (1 << 29)) >> 30
+    shift = 14 - (exponent >> 16)
+    return (value + (1 << (shift - 1))) >> shift
+
+
+def weights(old, new):
+    """For every new place a list of (old place, weight)."""
+    reach = 2 * max(old, new)
+    result = []
+    for place in range(new):
+        heights = [max(0, reach - abs((2 * x + 1) * new - (2 * place + 1) * old))
+                   for x in range(old)]
+        total, before, row = sum(heights), 0, []
+        for x in range(old):
+            due = (sum(heights[:x + 1]) * ONE + total // 2) // total
+            row.append((x, due - before))
+            before = due
+        result.append([(x, w) for x, w in row if w])
+    return result
+
+
+def resize(image, height, width):
+    h, w, c = size(image)
+    rows = [[[(sum(k * image[j][x][z] for j, k in taps) + 32768) >> 16 for z in range(c)]
+             for x in range(w)] for taps in weights(h, height)]
+    return [[[(sum(k * row[i][z] for i, k in taps) + 32768) >> 16 for z in range(c)]
+             for taps in weights(w, width)] for row in rows]
+
+
+def cut(image, top, left, h, w):
+    return [row[left:left + w] for row in image[top:top + h]]
+
+
+def resized_crop(image, op, draws):
+    height, width, _ = size(image)
+    (least, greatest), found = op["ratio"], None
+    for _ in range(10):
+        part = draws.between(*op["area"])
+        exponent = draws.between(logarithm(least), logarithm(greatest))
+        area = part * height * width
+        root = math.isqrt(area * power(exponent))
+        h, w = (area + root // 2) // max(1, root), (root + 32768) >> 16
+        if found is None and 1 <= h <= height and 1 <= w <= width:
+            found = h, w
+    if found:
+        h, w = found
+        top = draws.below(height - h + 1)
+        left = draws.below(width - w + 1)
+    else:
+        h, w = height, width
+        if width * ONE < least * height:
+            h = min(height, max(1, (width * ONE + least // 2) // least))
+        elif width * ONE > greatest * height:
+            w = min(width, max(1, (height * greatest + 32768) >> 16))
+        top, left = (height - h) // 2, (width - w) // 2
+    return resize(cut(image, top, left, h, w), height, width)
+
+
 def mixup(image, other, op, draws):
     share = draws.between(*op["share"])
     return each(image, lambda y, x, c: (
@@ -242,11 +324,12 @@ def lowercase(text, op, draws):
     return text.translate(SMALL) if draws.happens(op["probability"]) else text
 
 
-PLAIN = {"pad-crop": pad_crop, "flip": flip, "affine": affine, "brightness": brightness,
-         "contrast": contrast, "blur": blur, "noise": noise, "erase": erase,
+PLAIN = {"resized-crop": resized_crop, "pad-crop": pad_crop, "flip": flip, "affine": affine,
+         "brightness": brightness, "contrast": contrast, "blur": blur, "noise": noise, "erase": erase,
          "substring": substring, "lowercase": lowercase}
 MIXING = {"mixup": mixup, "cutmix": cutmix}
 DEFAULTS = {
+    "resized-crop": {"area": [0.08, 1], "ratio": [0.75, 4 / 3]},
     "pad-crop": {"fill": 0},
     "flip": {"probability": 0.5},
     "affine": {"degrees": 0, "translate": 0, "scale": [1, 1], "shear": 0, "fill": 0},
@@ -388,6 +471,21 @@ def golden_file(name, recipe, seed, images, described):
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
+def golden_resize():
+    """Parts of test images in other sizes: what a resize must give."""
+    cases = []
+    for old, part, new in [
+            ([9, 7, 3], [0, 0, 9, 7], [4, 5]), ([20, 30, 1], [3, 5, 14, 21], [5, 4]),
+            ([5, 4, 2], [1, 1, 3, 2], [8, 9]), ([40, 3, 3], [0, 0, 40, 3], [1, 6]),
+            ([6, 6, 1], [2, 3, 1, 1], [2, 2]), ([11, 13, 3], [1, 0, 10, 13], [7, 13])]:
+        image = resize(cut(Images(*old, 1).image(0), *part), *new)
+        cases.append({"old": old, "part": part, "new": new,
+                      "pixels": bytes(v for row in image for p in row for v in p).hex()})
+    path = pathlib.Path(__file__).parent / "resize.json"
+    assert not path.exists(), f"{path} exists; golden files are never rewritten"
+    path.write_text(json.dumps(cases, indent=1) + "\n")
+
+
 def recipe(*operations):
     return {"version": 1, "operations": list(operations)}
 
@@ -430,3 +528,8 @@ if __name__ == "__main__":
     golden_text("short-texts", recipe(
         {"op": "substring", "share": [0, 1]}, {"op": "lowercase"},
         {"op": "substring", "share": [0.25, 0.75]}), 2**64 - 18, 11, texts)
+    golden("resized-crop", recipe({"op": "resized-crop"}, {"op": "flip"}), 16, [12, 10, 3], 6)
+    golden("resized-crop-wide", recipe(
+        {"op": "resized-crop", "area": [0.5, 1], "ratio": [2, 8]}, {"op": "cutmix"}),
+        2**63 + 17, [7, 15, 1], 5)
+    golden_resize()

@@ -23,10 +23,12 @@ from logitcache.views import (
 )
 from logitcache.views.operations import root, sine_and_cosine, tangent
 from logitcache.views.philox import Draws, philox
+from logitcache.views.resize import logarithm, power, resize
 from logitcache.views.texts import small_letters
 
 ROOT = pathlib.Path(__file__).parents[3]
-GOLDEN = sorted((ROOT / "Tests/ViewsTests/Golden").glob("*.json"))
+FOLDER = ROOT / "Tests/ViewsTests/Golden"
+GOLDEN = sorted(path for path in FOLDER.glob("*.json") if path.stem != "resize")
 
 
 def pictures(height, width, channels, count):
@@ -77,6 +79,7 @@ def test_there_are_golden_views_of_every_operation():
         op["op"] for path in GOLDEN for op in json.loads(path.read_text())["recipe"]["operations"]
     }
     assert used == {
+        "resized-crop",
         "pad-crop",
         "flip",
         "affine",
@@ -90,6 +93,15 @@ def test_there_are_golden_views_of_every_operation():
         "substring",
         "lowercase",
     }
+
+
+def test_resized_parts_equal_the_golden_ones():
+    for case in json.loads((FOLDER / "resize.json").read_text()):
+        picture = pictures(*case["old"], 1).elements[0]
+        top, left, height, width = case["part"]
+        made = resize(picture[top : top + height, left : left + width], *case["new"])
+        assert made.shape == (*case["new"], case["old"][2])
+        assert made.tobytes().hex() == case["pixels"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +128,14 @@ def test_whole_square_roots_are_exact():
         + [0, 2**60, 2**61 - 1]
     )
     assert [int(r) for r in root(edges)] == [int(__import__("math").isqrt(int(v))) for v in edges]
+
+
+def test_logarithms_and_powers_are_close_to_the_true_ones():
+    for value in (1, 2, 8192, 49152, 65535, 65536, 87381, 524288, 2**26, 2**31):
+        assert abs(logarithm(value) - np.log2(value / 65536) * 65536) <= 2
+    exponents = np.arange(-(3 << 16), 3 << 16, 977)
+    wanted = np.exp2(exponents / 65536) * 65536
+    assert (np.abs(power(exponents) - wanted) <= 0.51 + wanted * 1e-8).all()
 
 
 def test_sines_and_tangents_are_close_to_the_true_ones():
@@ -153,6 +173,10 @@ def test_sines_and_tangents_are_close_to_the_true_ones():
         ({"version": 1, "operations": [{"op": "affine", "scale": 2}]}, "a list of two numbers"),
         ({"version": 1, "operations": [{"op": "mixup"}, {"op": "flip"}]}, "must be the last one"),
         ({"version": 1, "operations": [{"op": "flip"}] * 65}, "at most 64"),
+        (
+            {"version": 1, "operations": [{"op": "flip"}, {"op": "resized-crop"}]},
+            "must be the first operation",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_refused(recipe, reason):

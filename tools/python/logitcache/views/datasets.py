@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 
 from ..errors import LogitCacheError, demand
+from .folders import FolderDataSet, open_folder
 
 _PRESET_FOLDER = "/usr/share/datasets/fashion-mnist"
 _PRESETS = {"fashion-mnist/train": "train", "fashion-mnist/test": "t10k"}
@@ -36,6 +37,8 @@ class DataSet:
     says that a position has none.
     `origin` says what drew the images, where the fingerprint contains that; None elsewhere.
     """
+
+    is_stack = True  # all samples lie in `elements`
 
     def __init__(self, name: str, elements, labels, class_names, origin: str | None = None):
         """Takes arrays; images may lack the axis of channels.
@@ -118,6 +121,20 @@ class DataSet:
         )
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.elements.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of elements."""
+        return self.elements.dtype
+
+    def pictures(self, samples) -> list[np.ndarray]:
+        """Samples as pictures [h, w, c]."""
+        return list(self.elements[samples])
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the content, as docs/VIEWS.md defines it."""
         builder = hashlib.sha256(b"logitcache data set 1\n")
@@ -146,11 +163,14 @@ class DataSet:
         return builder.hexdigest()
 
 
-def open_data_set(spec: str) -> DataSet:
-    """Opens `fashion-mnist/train` or `/test` (Debian package dataset-fashion-mnist), or a range of
-    it, such as `fashion-mnist/train[0:500]`."""
+def open_data_set(spec: str) -> DataSet | FolderDataSet:
+    """Opens `fashion-mnist/train` or `/test` (Debian package dataset-fashion-mnist), a description
+    of picture files (`kind: folder`), or a range of them, such as `fashion-mnist/train[0:500]`."""
     match = re.fullmatch(r"(.*?)(?:\[(\d+):(\d+)\])?", spec, re.DOTALL)
     name, begin, end = match.groups()
+    if name.endswith((".yaml", ".yml")):
+        folder = open_folder(name)
+        return folder if begin is None else folder.slice(int(begin), int(end))
     demand(name in _PRESETS, f"there is no data set '{name}', only {', '.join(sorted(_PRESETS))}")
     part = os.path.join(_PRESET_FOLDER, _PRESETS[name])
     images, labels = f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"

@@ -19,6 +19,10 @@ TEXTUAL = ("substring", "lowercase")
 _FILL = ("integer", 0, 0, 255)
 _CHANCE = ("number", 0.5, 0, 1)
 _PARAMETERS = {
+    "resized-crop": {
+        "area": ("range", [0.08, 1], 0, 1),
+        "ratio": ("range", ["49152/65536", "87381/65536"], 0.125, 8),
+    },
     "pad-crop": {"pad": ("integer", None, 0, 4096), "fill": _FILL},
     "flip": {"probability": _CHANCE},
     "affine": {
@@ -96,6 +100,10 @@ class Recipe:
         demand(
             not any(operation.mixes for operation in self.operations[:-1]),
             f"{source}: an operation that takes in another sample must be the last one",
+        )
+        demand(
+            not any(operation.name == "resized-crop" for operation in self.operations[1:]),
+            f"{source}: resized-crop must be the first operation",
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from .datasets import DataSet
 from .operations import MIXING, PLAIN, partners
 from .philox import Draws
 from .recipe import ONE, TEXTUAL, Recipe
+from .resize import centre_boxes, random_boxes, resize
 from .texts import TEXTS
 
 _APPLY = PLAIN | TEXTS
@@ -63,11 +64,9 @@ class Renderer:
             f"{self.data_set.name} has samples 0 to {count - 1}",
         )
         demand(np.all((views >= 0) & (views < 2**32)), "a view must be from 0 to 2^32 - 1")
-        elements = np.empty(
-            (len(samples), *self.data_set.elements.shape[1:]), self.data_set.elements.dtype
-        )
+        elements = np.empty((len(samples), *self.data_set.sample_shape), self.data_set.dtype)
         mixed_in, shares = samples.copy(), np.full(len(samples), ONE)
-        rows = max(1, _PIECE // max(1, self.data_set.elements[0].size))
+        rows = max(1, _PIECE // max(1, int(np.prod(self.data_set.sample_shape))))
         for number in np.unique(views).tolist():
             chosen = np.flatnonzero(views == number)
             for start in range(0, len(chosen), rows):
@@ -95,12 +94,31 @@ class Renderer:
 
     def _plain(self, samples: np.ndarray, view: int) -> np.ndarray:
         """The views up to the operation that mixes."""
-        images = self.data_set.elements[samples]
+        images = self._sources(samples, view)
         for index, operation in enumerate(self.recipe.operations):
-            if not operation.mixes:
+            if operation.name in _APPLY:
                 draws = Draws(self.seed, samples, view, index)
                 images = _APPLY[operation.name](images, operation, draws)
         return images
+
+    def _sources(self, samples: np.ndarray, view: int) -> np.ndarray:
+        """The samples in the views' size: as they are, or cut from pictures and resized."""
+        first = self.recipe.operations[0] if self.recipe.operations else None
+        crop = first if first and first.name == "resized-crop" else None
+        if self.data_set.is_stack and not crop:
+            return self.data_set.elements[samples]
+        height, width, _ = self.data_set.sample_shape
+        pictures = self.data_set.pictures(samples)
+        sizes = np.array([picture.shape[:2] for picture in pictures], np.int64)
+        if crop:
+            boxes = random_boxes(sizes, crop, Draws(self.seed, samples, view, 0))
+        else:
+            boxes = centre_boxes(sizes, height, width)
+        parts = [
+            picture[top : top + tall, left : left + wide]
+            for picture, (top, left, tall, wide) in zip(pictures, boxes.tolist())
+        ]
+        return np.stack([resize(part, height, width) for part in parts])
 
     def digest(self, samples: range, view: int) -> str:
         """The digest of the views of a run of samples, as a block stores it."""

@@ -1,0 +1,16 @@
+public import DataSets
+
+/// Opens a data set; shows progress where picture files are decoded for the first time.
+///
+/// - Throws: as `openDataSet`.
+public func openDataSetWithProgress(_ spec: String) throws -> any DataSet {
+  var line: ProgressLine?
+  var decoded = 0
+  let dataSet = try openDataSet(spec) { done, total in
+    if line == nil { line = ProgressLine("reading \(spec)", unit: "pictures", total: total) }
+    line?.update(done: done)
+    decoded = done
+  }
+  line?.finish(done: decoded)
+  return dataSet
+}
