@@ -30,11 +30,16 @@ struct OrderTable: Equatable, Sendable {
   private let place: [UInt32]
   /// The list of each class [C]; -1 for classes without one.
   private let slots: [Int32]
-  /// The classes of each list in ascending order, with their ranks in the low half [keys, L].
-  private let sorted: [UInt64]
-  /// Places of each list's classes in the global order, ascending, each minus its index [keys, L]:
-  /// how many classes outside the list come before.
-  private let outside: [UInt32]
+  /// Places of each list's classes in the global order, ascending, and their ranks in the list [keys, L].
+  private let listPlaces: [UInt32]
+  private let listRanks: [UInt32]
+  /// Every list's order of all classes, and the rank of every class in it [keys + 1, C]; the last ones are the
+  /// global order. Empty when they are too many.
+  private let allIDs: [UInt16]
+  private let allRanks: [UInt16]
+  /// Most entries of `allIDs`: 4 MiB, and as much for `allRanks`. A lookup in more than a cache holds is no
+  /// faster than a search in the list.
+  private static let mostEntries = 1 << 21
 
   /// Makes the table; `prefix` and every list name distinct classes below `classes`.
   init(classes: Int, key: Key, prefix: [UInt32], keys: [UInt32], length: Int, lists: [UInt32]) {
@@ -53,20 +58,47 @@ struct OrderTable: Equatable, Sendable {
     for (index, id) in order.enumerated() { place[Int(id)] = UInt32(index) }
     var slots = [Int32](repeating: -1, count: classes)
     for (index, id) in keys.enumerated() { slots[Int(id)] = Int32(index) }
-    var sorted: [UInt64] = []
-    var outside: [UInt32] = []
-    sorted.reserveCapacity(lists.count)
-    outside.reserveCapacity(lists.count)
-    for list in 0..<keys.count {
-      let entries = lists[list * length..<(list + 1) * length]
-      sorted += entries.enumerated().map { UInt64($1) << 32 | UInt64($0) }.sorted()
-      outside += entries.map { place[Int($0)] }.sorted().enumerated().map { $1 - UInt32($0) }
+    let byPlace = (0..<keys.count).flatMap { list in
+      (0..<length).map { rank in
+        UInt64(place[Int(lists[list * length + rank])]) << 32 | UInt64(rank)
+      }.sorted()
     }
     self.order = order
     self.place = place
     self.slots = slots
-    self.sorted = sorted
-    self.outside = outside
+    listPlaces = byPlace.map { UInt32($0 >> 32) }
+    listRanks = byPlace.map { UInt32(truncatingIfNeeded: $0) }
+    let isSmall = classes <= 1 << 16 && (keys.count + 1) * classes <= OrderTable.mostEntries
+    allIDs = isSmall ? OrderTable.allIDs(order, listPlaces, lists, length: length) : []
+    allRanks = allIDs.isEmpty ? [] : OrderTable.inverse(allIDs, classes)
+  }
+
+  /// Writes out the order of every list, then the global one.
+  private static func allIDs(
+    _ order: [UInt32], _ listPlaces: [UInt32], _ lists: [UInt32], length: Int
+  ) -> [UInt16] {
+    let order = order.map { UInt16($0) }
+    var ids: [UInt16] = []
+    ids.reserveCapacity(order.count * (lists.count / max(length, 1) + 1))
+    for start in stride(from: 0, to: lists.count, by: max(length, 1)) {
+      ids += lists[start..<start + length].map { UInt16($0) }
+      var next = 0
+      for place in listPlaces[start..<start + length] {
+        ids += order[next..<Int(place)]
+        next = Int(place) + 1
+      }
+      ids += order[next...]
+    }
+    return ids + order
+  }
+
+  /// The ranks of the classes in every order.
+  private static func inverse(_ ids: [UInt16], _ classes: Int) -> [UInt16] {
+    var ranks = [UInt16](repeating: 0, count: ids.count)
+    for start in stride(from: 0, to: ids.count, by: classes) {
+      for rank in 0..<classes { ranks[start + Int(ids[start + rank])] = UInt16(rank) }
+    }
+    return ranks
   }
 
   /// Classes in ascending order, no lists: what costs nothing.
@@ -79,72 +111,77 @@ struct OrderTable: Equatable, Sendable {
   func slot(of key: UInt32) -> Int32 { slots[Int(key)] }
 
   /// The rank of a class in the order of a list.
+  @inline(__always)
   func rank(of id: UInt32, slot: Int32) -> UInt32 {
-    withUnsafeOrders { $0.rank(of: id, slot: slot) }
+    let global = place[Int(id)]
+    if slot < 0 { return global }
+    let start = Int(slot) &* length
+    return listPlaces.withUnsafeBufferPointer { places in
+      // The list's classes that the global order has before this one.
+      let before = OrderTable.count(in: length) { places[start &+ $0] < global }
+      if before < length, places[start &+ before] == global { return listRanks[start &+ before] }
+      return UInt32(length) &+ global &- UInt32(before)
+    }
   }
 
   /// The class of a rank, below C, in the order of a list.
+  @inline(__always)
   func id(at rank: UInt32, slot: Int32) -> UInt32 {
-    withUnsafeOrders { $0.id(at: rank, slot: slot) }
+    if slot < 0 { return order[Int(rank)] }
+    let start = Int(slot) &* length
+    if Int(rank) < length { return lists[start &+ Int(rank)] }
+    let wanted = rank &- UInt32(length)
+    return listPlaces.withUnsafeBufferPointer { places in
+      // Less their index, places count the classes outside the list that come before.
+      let before = OrderTable.count(in: length) {
+        places[start &+ $0] &- UInt32(truncatingIfNeeded: $0) <= wanted
+      }
+      return order[Int(wanted) &+ before]
+    }
   }
 
-  /// Lends the orders for a loop over many classes: no bounds are checked.
+  /// The ranks of columns of classes [columns, rows], each row in the order of its slot.
+  func writeRanks(of ids: [UInt32], slots: [Int32], to ranks: inout [UInt32]) {
+    write(ids, slots, to: &ranks, all: allRanks) { rank(of: $0, slot: $1) }
+  }
+
+  /// The classes of columns of ranks, all below C: the inverse of `writeRanks`.
+  func writeIDs(at ranks: [UInt32], slots: [Int32], to ids: inout [UInt32]) {
+    write(ranks, slots, to: &ids, all: allIDs) { id(at: $0, slot: $1) }
+  }
+
+  /// Looks up every number in a table of all, or else by a search.
   @inline(__always)
-  func withUnsafeOrders<Result>(_ body: (Orders) -> Result) -> Result {
-    order.withUnsafeBufferPointer { order in
-      place.withUnsafeBufferPointer { place in
-        lists.withUnsafeBufferPointer { lists in
-          sorted.withUnsafeBufferPointer { sorted in
-            outside.withUnsafeBufferPointer { outside in
-              body(
-                Orders(
-                  length: length, order: order, place: place, lists: lists, sorted: sorted,
-                  outside: outside))
+  private func write(
+    _ numbers: [UInt32], _ slots: [Int32], to results: inout [UInt32], all: [UInt16],
+    _ search: (UInt32, Int32) -> UInt32
+  ) {
+    let rows = slots.count
+    precondition(
+      numbers.count == results.count && (rows == 0 || numbers.count % rows == 0),
+      "\(numbers.count) numbers to \(results.count) of \(rows) rows")
+    numbers.withUnsafeBufferPointer { numbers in
+      results.withUnsafeMutableBufferPointer { results in
+        slots.withUnsafeBufferPointer { slots in
+          if all.isEmpty {
+            for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
+              for row in 0..<rows {
+                results[column &+ row] = search(numbers[column &+ row], slots[row])
+              }
+            }
+            return
+          }
+          all.withUnsafeBufferPointer { all in
+            for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
+              for row in 0..<rows {
+                let slot = slots[row] < 0 ? keys.count : Int(slots[row])
+                let place = slot &* classes &+ Int(numbers[column &+ row])
+                results[column &+ row] = UInt32(all[place])
+              }
             }
           }
         }
       }
-    }
-  }
-
-  /// The table's arrays, as long as they are lent.
-  struct Orders {
-    fileprivate let length: Int
-    fileprivate let order: UnsafeBufferPointer<UInt32>
-    fileprivate let place: UnsafeBufferPointer<UInt32>
-    fileprivate let lists: UnsafeBufferPointer<UInt32>
-    fileprivate let sorted: UnsafeBufferPointer<UInt64>
-    fileprivate let outside: UnsafeBufferPointer<UInt32>
-
-    /// The rank of a class in the order of a list.
-    @inline(__always)
-    func rank(of id: UInt32, slot: Int32) -> UInt32 {
-      let global = place[Int(id)]
-      if slot < 0 { return global }
-      let start = Int(slot) &* length
-      let found = OrderTable.count(in: length) { sorted[start &+ $0] < UInt64(id) << 32 }
-      if found < length {
-        let entry = sorted[start &+ found]
-        if UInt32(truncatingIfNeeded: entry >> 32) == id {
-          return UInt32(truncatingIfNeeded: entry)
-        }
-      }
-      // The list's classes that the global order has before this one are not counted.
-      let before = OrderTable.count(in: length) {
-        outside[start &+ $0] &+ UInt32(truncatingIfNeeded: $0) < global
-      }
-      return UInt32(length) &+ global &- UInt32(before)
-    }
-
-    /// The class of a rank, below C, in the order of a list.
-    @inline(__always)
-    func id(at rank: UInt32, slot: Int32) -> UInt32 {
-      if slot < 0 { return order[Int(rank)] }
-      let start = Int(slot) &* length
-      if Int(rank) < length { return lists[start &+ Int(rank)] }
-      let wanted = rank &- UInt32(length)
-      let before = OrderTable.count(in: length) { outside[start &+ $0] <= wanted }
-      return order[Int(wanted) &+ before]
     }
   }
 
