@@ -6,7 +6,6 @@ import Basics
 /// head has not used yet. Columns are rank-major [k, rows].
 struct IDTransform {
   private let table: OrderTable
-  private var ranks: [UInt32] = []
   private var slots: [Int32] = []
   private var lehmer: Lehmer
 
@@ -33,25 +32,23 @@ struct IDTransform {
     return digits
   }
 
-  /// The ids that `digits` stand for, into `ids`.
+  /// The ids that `digits` stand for, into `ids`; the digits are lost.
   ///
   /// - Precondition: every digit of rank j is below C - j, every label below C.
   mutating func decode(
-    _ digits: [UInt32], labels: [UInt32], k: Int, into ids: inout [UInt32]
+    _ digits: inout [UInt32], labels: [UInt32], k: Int, into ids: inout [UInt32]
   ) {
     let rows = labels.count
-    ranks.setCount(k * rows, filler: 0)
-    for index in 0..<k * rows { ranks[index] = digits[index] }
     slots.setCount(rows, filler: 0)
     for row in 0..<rows {
       slots[row] = table.slot(of: labels[row])
       if table.key == .first {
         let first = table.id(at: digits[row], slot: slots[row])
         slots[row] = table.slot(of: first)
-        ranks[row] = table.rank(of: first, slot: slots[row])
+        digits[row] = table.rank(of: first, slot: slots[row])
       }
     }
-    lehmer.decode(&ranks, rows: rows, k: k)
-    table.writeIDs(at: ranks, slots: slots, to: &ids)
+    lehmer.decode(&digits, rows: rows, k: k)
+    table.writeIDs(at: digits, slots: slots, to: &ids)
   }
 }

@@ -64,7 +64,9 @@ package struct Lehmer {
     Lehmer.forEachLaneGroup(&columns, rows: rows, k: k, Lehmer.decode)
   }
 
-  /// A digit is its rank less the number of smaller ranks before it. From the last on: the others are then still ranks.
+  /// Takes from every rank the number of smaller ranks before it.
+  ///
+  /// From the last on: those before are then still ranks.
   private static func encode(_ lanes: UnsafeMutableBufferPointer<Lanes>) {
     var start = lanes.count
     while start > 0 {
@@ -87,8 +89,10 @@ package struct Lehmer {
     }
   }
 
-  /// A digit counts among the ranks that are free at its turn. With the rank before its turn free too, it is one more
-  /// if it is not below that one's digit; and so on back to the first. From the last on: the others are then still digits.
+  /// Adds to every digit the ranks below that are not free at its turn.
+  ///
+  /// Were the class before it still free, a digit that is not below that one's would be one more; and so on, back to the
+  /// first. From the last on: those before are then still digits.
   private static func decode(_ lanes: UnsafeMutableBufferPointer<Lanes>) {
     let one = Lanes(repeating: 1)
     var start = lanes.count

@@ -3,9 +3,9 @@
 /// One global order, and for each *key* class that has a list the classes most likely in its company. The rank of
 /// a class in the order of a key is its place in the key's list, or else the length of the list plus the number of
 /// classes outside the list that the global order has before it.
-struct OrderTable: Equatable, Sendable {
+package struct OrderTable: Equatable, Sendable {
   /// Which class chooses the list of a record.
-  enum Key: UInt8, Sendable, CaseIterable {
+  package enum Key: UInt8, Sendable, CaseIterable {
     /// None: there are no lists.
     case none = 0
     /// The record's label.
@@ -33,18 +33,21 @@ struct OrderTable: Equatable, Sendable {
   /// Places of each list's classes in the global order, ascending, and their ranks in the list [keys, L].
   private let listPlaces: [UInt32]
   private let listRanks: [UInt32]
-  /// Every list's order of all classes, and the rank of every class in it [keys + 1, C]; the last ones are the
-  /// global order. Empty when they are too many.
+  /// Every list's order of all classes, and the rank of every class in it [keys + 1, C].
+  ///
+  /// The last ones are the global order. Empty when they are too many.
   private let allIDs: [UInt16]
   private let allRanks: [UInt16]
-  /// Most entries of `allIDs`: 4 MiB, and as much for `allRanks`. A lookup in more than a cache holds is no
-  /// faster than a search in the list.
+  /// Most entries of each: 4 MiB.
   private static let mostEntries = 1 << 21
 
   /// Makes the table; `prefix` and every list name distinct classes below `classes`.
-  init(classes: Int, key: Key, prefix: [UInt32], keys: [UInt32], length: Int, lists: [UInt32]) {
+  package init(
+    classes: Int, key: Key, prefix: [UInt32], keys: [UInt32], length: Int, lists: [UInt32]
+  ) {
     precondition(
-      lists.count == keys.count * length, "\(lists.count) entries in \(keys.count) lists")
+      lists.count == keys.count * length && (length > 0 || keys.isEmpty),
+      "\(lists.count) entries in \(keys.count) lists of \(length)")
     self.classes = classes
     self.key = key
     self.prefix = prefix
@@ -108,46 +111,62 @@ struct OrderTable: Equatable, Sendable {
 
   /// The list of a key class, for `rank` and `id`; negative when it has none.
   @inline(__always)
-  func slot(of key: UInt32) -> Int32 { slots[Int(key)] }
+  package func slot(of key: UInt32) -> Int32 { slots[Int(key)] }
 
-  /// The rank of a class in the order of a list.
+  /// The rank of a class in the order of a list, by search.
+  package func rank(of id: UInt32, slot: Int32) -> UInt32 { searchRank(of: id, slot) }
+
+  /// The class of a rank, below C, in the order of a list, by search.
+  package func id(at rank: UInt32, slot: Int32) -> UInt32 { searchID(at: rank, slot) }
+
+  /// Whether a class is in the list is no branch: it can hardly be predicted.
   @inline(__always)
-  func rank(of id: UInt32, slot: Int32) -> UInt32 {
-    let global = place[Int(id)]
-    if slot < 0 { return global }
-    let start = Int(slot) &* length
-    return listPlaces.withUnsafeBufferPointer { places in
-      // The list's classes that the global order has before this one.
-      let before = OrderTable.count(in: length) { places[start &+ $0] < global }
-      if before < length, places[start &+ before] == global { return listRanks[start &+ before] }
-      return UInt32(length) &+ global &- UInt32(before)
+  private func searchRank(of id: UInt32, _ slot: Int32) -> UInt32 {
+    place.withUnsafeBufferPointer { place in
+      listPlaces.withUnsafeBufferPointer { places in
+        listRanks.withUnsafeBufferPointer { ranks in
+          let global = place[Int(id)]
+          if slot < 0 { return global }
+          let start = Int(slot) &* length
+          // The list's classes that the global order has before this one.
+          let before = OrderTable.count(in: length) { places[start &+ $0] < global }
+          let entry = start &+ min(before, length &- 1)
+          let outside =
+            UInt32(truncatingIfNeeded: length) &+ global &- UInt32(truncatingIfNeeded: before)
+          return places[entry] == global ? ranks[entry] : outside
+        }
+      }
     }
   }
 
-  /// The class of a rank, below C, in the order of a list.
+  /// Ranks in the list are found at once: where searches pay, most are.
   @inline(__always)
-  func id(at rank: UInt32, slot: Int32) -> UInt32 {
-    if slot < 0 { return order[Int(rank)] }
-    let start = Int(slot) &* length
-    if Int(rank) < length { return lists[start &+ Int(rank)] }
-    let wanted = rank &- UInt32(length)
-    return listPlaces.withUnsafeBufferPointer { places in
-      // Less their index, places count the classes outside the list that come before.
-      let before = OrderTable.count(in: length) {
-        places[start &+ $0] &- UInt32(truncatingIfNeeded: $0) <= wanted
+  private func searchID(at rank: UInt32, _ slot: Int32) -> UInt32 {
+    order.withUnsafeBufferPointer { order in
+      listPlaces.withUnsafeBufferPointer { places in
+        lists.withUnsafeBufferPointer { lists in
+          if slot < 0 { return order[Int(rank)] }
+          let start = Int(slot) &* length
+          if Int(rank) < length { return lists[start &+ Int(rank)] }
+          let wanted = rank &- UInt32(truncatingIfNeeded: length)
+          // Less their index, places count the classes outside the list that come before.
+          let before = OrderTable.count(in: length) {
+            places[start &+ $0] &- UInt32(truncatingIfNeeded: $0) <= wanted
+          }
+          return order[Int(wanted) &+ before]
+        }
       }
-      return order[Int(wanted) &+ before]
     }
   }
 
   /// The ranks of columns of classes [columns, rows], each row in the order of its slot.
-  func writeRanks(of ids: [UInt32], slots: [Int32], to ranks: inout [UInt32]) {
-    write(ids, slots, to: &ranks, all: allRanks) { rank(of: $0, slot: $1) }
+  package func writeRanks(of ids: [UInt32], slots: [Int32], to ranks: inout [UInt32]) {
+    write(ids, slots, to: &ranks, all: allRanks) { searchRank(of: $0, $1) }
   }
 
   /// The classes of columns of ranks, all below C: the inverse of `writeRanks`.
-  func writeIDs(at ranks: [UInt32], slots: [Int32], to ids: inout [UInt32]) {
-    write(ranks, slots, to: &ids, all: allIDs) { id(at: $0, slot: $1) }
+  package func writeIDs(at ranks: [UInt32], slots: [Int32], to ids: inout [UInt32]) {
+    write(ranks, slots, to: &ids, all: allIDs) { searchID(at: $0, $1) }
   }
 
   /// Looks up every number in a table of all, or else by a search.
@@ -163,20 +182,16 @@ struct OrderTable: Equatable, Sendable {
     numbers.withUnsafeBufferPointer { numbers in
       results.withUnsafeMutableBufferPointer { results in
         slots.withUnsafeBufferPointer { slots in
-          if all.isEmpty {
-            for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
-              for row in 0..<rows {
-                results[column &+ row] = search(numbers[column &+ row], slots[row])
-              }
-            }
-            return
-          }
           all.withUnsafeBufferPointer { all in
             for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
               for row in 0..<rows {
-                let slot = slots[row] < 0 ? keys.count : Int(slots[row])
-                let place = slot &* classes &+ Int(numbers[column &+ row])
-                results[column &+ row] = UInt32(all[place])
+                let (number, slot) = (numbers[column &+ row], slots[row])
+                if all.isEmpty {
+                  results[column &+ row] = search(number, slot)
+                } else {
+                  let list = slot < 0 ? keys.count : Int(slot)
+                  results[column &+ row] = UInt32(all[list &* classes &+ Int(number)])
+                }
               }
             }
           }
