@@ -82,10 +82,12 @@ struct BlockCodec {
       writer.appendFromSmallest(PlaneID.offsets, tail.offsets)
     }
     scratch.setCount(columns.temperatures * rows, filler: 0)
-    tails.predict(columns) { index, row, prediction in
-      let ratio = columns.tails[index * rows + row]
-      scratch[index * rows + row] = zigzag(ratio &- prediction)
-      return ratio
+    tails.predict(columns) { index, values in
+      for row in 0..<rows {
+        let ratio = columns.tails[index * rows + row]
+        scratch[index * rows + row] = zigzag(ratio &- values[row])
+        values[row] = ratio
+      }
     }
     for index in 0..<columns.temperatures {
       writer.append(
@@ -246,7 +248,7 @@ struct BlockCodec {
     let rows = columns.rows
     try decode(&planes, idGroups, rows)
     try checkDigits(ofRanksFrom: 0, rows)
-    ids.decode(scratch, labels: columns.labels, k: encoding.k, into: &columns.ids)
+    ids.decode(&scratch, labels: columns.labels, k: encoding.k, into: &columns.ids)
   }
 
   /// Every digit in `scratch` is below the number of classes left at its rank.
@@ -270,10 +272,9 @@ struct BlockCodec {
     try decode(&planes, rankGroups, rows)
     try checkDigits(ofRanksFrom: encoding.k, rows)
     let head = ids.encode(columns.ids, labels: columns.labels, k: encoding.k)
+    var digits = head + scratch + Array(repeating: 0, count: rows)
     var order = [UInt32](repeating: 0, count: encoding.classes * rows)
-    ids.decode(
-      head + scratch + Array(repeating: 0, count: rows), labels: columns.labels,
-      k: encoding.classes, into: &order)
+    ids.decode(&digits, labels: columns.labels, k: encoding.classes, into: &order)
     columns.ranking = Array(order[(encoding.k * rows)...])
     guard columns.ranksLabelsRightly else {
       throw Problem(.corrupt, "the ranking and the rank of a label contradict each other")
@@ -373,11 +374,13 @@ struct BlockCodec {
     var ratios = columns.tails
     columns.tails = []
     var fine = true
-    tails.predict(columns) { index, row, prediction in
-      let ratio = prediction &+ unzigzag(scratch[index * rows + row])
-      fine = fine && ratio.magnitude <= Limits.signed.magnitude
-      ratios[index * rows + row] = ratio
-      return ratio
+    tails.predict(columns) { index, values in
+      for row in 0..<rows {
+        let ratio = values[row] &+ unzigzag(scratch[index * rows + row])
+        fine = fine && ratio.magnitude <= Limits.signed.magnitude
+        ratios[index * rows + row] = ratio
+        values[row] = ratio
+      }
     }
     columns.tails = ratios
     try demand(fine, "a tail ratio")

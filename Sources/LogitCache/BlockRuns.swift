@@ -94,6 +94,27 @@ package struct BlockRuns: Equatable, Sendable {
     return result
   }
 
+  /// In how many views each block is among the positions [blocksPerView].
+  package func views(blocksPerView: Int) -> [Int] {
+    // How much each block's number is above the one's before it.
+    var changes = [Int](repeating: 0, count: blocksPerView + 1)
+    for run in runs {
+      let (start, rest) = (run.lowerBound % blocksPerView, run.count % blocksPerView)
+      changes[0] += run.count / blocksPerView
+      changes[start] += 1
+      changes[min(start + rest, blocksPerView)] -= 1
+      if start + rest > blocksPerView {
+        changes[0] += 1
+        changes[start + rest - blocksPerView] -= 1
+      }
+    }
+    var views = 0
+    return changes.dropLast().map {
+      views += $0
+      return views
+    }
+  }
+
   /// Each run as two little-endian UInt64: its first position and the one after its last.
   var bytes: [UInt8] {
     var writer = ByteWriter()

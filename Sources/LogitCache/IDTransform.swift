@@ -6,8 +6,6 @@ import Basics
 /// head has not used yet. Columns are rank-major [k, rows].
 struct IDTransform {
   private let table: OrderTable
-  private var ranks: [UInt32] = []
-  private var digits: [UInt32] = []
   private var slots: [Int32] = []
   private var lehmer: Lehmer
 
@@ -19,27 +17,13 @@ struct IDTransform {
   /// The digits of distinct ids.
   mutating func encode(_ ids: [UInt32], labels: [UInt32], k: Int) -> [UInt32] {
     let rows = labels.count
-    ranks.setCount(k * rows, filler: 0)
-    digits.setCount(k * rows, filler: 0)
+    var digits = [UInt32](repeating: 0, count: k * rows)
     slots.setCount(rows, filler: 0)
     for row in 0..<rows {
       slots[row] = table.slot(of: table.key == .first ? ids[row] : labels[row])
     }
-    table.withUnsafeOrders { orders in
-      ranks.withUnsafeMutableBufferPointer { ranks in
-        ids.withUnsafeBufferPointer { ids in
-          slots.withUnsafeBufferPointer { slots in
-            for rank in 0..<k {
-              for row in 0..<rows {
-                let place = rank &* rows &+ row
-                ranks[place] = orders.rank(of: ids[place], slot: slots[row])
-              }
-            }
-          }
-        }
-      }
-    }
-    lehmer.encode(ranks, rows: rows, k: k, into: &digits)
+    table.writeRanks(of: ids, slots: slots, to: &digits)
+    lehmer.encode(&digits, rows: rows, k: k)
     if table.key == .first {
       for row in 0..<rows {
         digits[row] = table.rank(of: ids[row], slot: table.slot(of: labels[row]))
@@ -48,40 +32,23 @@ struct IDTransform {
     return digits
   }
 
-  /// The ids that `digits` stand for, into `ids`.
+  /// The ids that `digits` stand for, into `ids`; the digits are lost.
   ///
   /// - Precondition: every digit of rank j is below C - j, every label below C.
   mutating func decode(
-    _ digits: [UInt32], labels: [UInt32], k: Int, into ids: inout [UInt32]
+    _ digits: inout [UInt32], labels: [UInt32], k: Int, into ids: inout [UInt32]
   ) {
     let rows = labels.count
-    ranks.setCount(k * rows, filler: 0)
     slots.setCount(rows, filler: 0)
     for row in 0..<rows {
-      let byLabel = table.slot(of: labels[row])
+      slots[row] = table.slot(of: labels[row])
       if table.key == .first {
-        let first = table.id(at: digits[row], slot: byLabel)
+        let first = table.id(at: digits[row], slot: slots[row])
         slots[row] = table.slot(of: first)
-        ranks[row] = table.rank(of: first, slot: slots[row])
-      } else {
-        slots[row] = byLabel
-        ranks[row] = digits[row]
+        digits[row] = table.rank(of: first, slot: slots[row])
       }
     }
-    lehmer.decode(digits, rows: rows, k: k, into: &ranks)
-    table.withUnsafeOrders { orders in
-      ids.withUnsafeMutableBufferPointer { ids in
-        ranks.withUnsafeBufferPointer { ranks in
-          slots.withUnsafeBufferPointer { slots in
-            for rank in 0..<k {
-              for row in 0..<rows {
-                let place = rank &* rows &+ row
-                ids[place] = orders.id(at: ranks[place], slot: slots[row])
-              }
-            }
-          }
-        }
-      }
-    }
+    lehmer.decode(&digits, rows: rows, k: k)
+    table.writeIDs(at: digits, slots: slots, to: &ids)
   }
 }

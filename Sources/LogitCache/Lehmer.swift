@@ -1,99 +1,123 @@
+import Basics
+
 /// Ranks of a head's classes, each counted among the classes that no better rank has used: *digits*.
 ///
-/// Columns are rank-major [k, rows]. Rank 0 is its own digit. Short heads go 16 rows side by side, so that the
-/// loops over pairs of ranks, k^2/2 for each row, are vector operations; long ones, and more classes than
-/// 16 bits name, row by row through a tree of counts.
-struct Lehmer {
-  private typealias Lanes = SIMD16<UInt16>
+/// Columns are rank-major [k, rows]; rank 0 is its own digit. Heads go 16 rows side by side, so that the loops over
+/// pairs of ranks, k^2/2 for each row, are vector operations; very long ones, and more classes than 16 bits name,
+/// row by row through a tree of counts.
+package struct Lehmer {
+  private typealias Lanes = SIMD16<Int16>
   private static let width = 16
+  /// Ranks that meet the ranks before them together: as many as keep the vector units busy.
+  private static let step = 4
   /// Up to here the pairs cost less than the tree.
-  private static let longestByPairs = 512
+  private static let longestByPairs = 2048
+  /// Lanes hold a number less this: signed ones compare in one instruction, and there is one below 0.
+  private static let bias: UInt32 = 1 << 15 - 1
 
   private let classes: Int
   private var free: FreeRanks
+  /// The ranks of a row that is taken from the tree.
+  private var taken: [UInt32] = []
 
   /// For ranks below `classes`.
-  init(classes: Int) {
+  package init(classes: Int) {
     self.classes = classes
     free = FreeRanks()
   }
 
   private func goesByPairs(_ k: Int) -> Bool {
-    classes <= 1 << 16 && k <= Lehmer.longestByPairs
+    classes < 1 << 16 && k <= Lehmer.longestByPairs
   }
 
-  /// Writes the digits of distinct ranks.
-  mutating func encode(_ ranks: [UInt32], rows: Int, k: Int, into digits: inout [UInt32]) {
-    precondition(ranks.count == k * rows && digits.count == k * rows, "\(k) ranks of \(rows) rows")
+  /// Turns distinct ranks into digits.
+  package mutating func encode(_ columns: inout [UInt32], rows: Int, k: Int) {
+    precondition(columns.count == k * rows, "\(columns.count) ranks, \(k) of \(rows) rows")
     if !goesByPairs(k) {
+      taken.setCount(k, filler: 0)
       free.resize(to: classes)
       for row in 0..<rows {
-        for j in 0..<k { digits[j * rows + row] = free.remove(rank: ranks[j * rows + row]) }
-        for j in 0..<k { free.restore(rank: ranks[j * rows + row]) }
+        for j in 0..<k {
+          taken[j] = columns[j * rows + row]
+          columns[j * rows + row] = free.remove(rank: taken[j])
+        }
+        for rank in taken { free.restore(rank: rank) }
       }
       return
     }
-    ranks.withUnsafeBufferPointer { ranks in
-      digits.withUnsafeMutableBufferPointer { digits in
-        Lehmer.forEachLaneGroup(rows: rows, k: k) { start, used in
-          for j in 0..<k {
-            let rank = Lehmer.load(ranks, j &* rows &+ start, rows)
-            var digit = rank
-            for i in 0..<j { digit &-= Lehmer.ones(where: used[i] .< rank) }
-            used[j] = rank
-            Lehmer.store(digit, digits, j &* rows &+ start, rows)
-          }
-        }
-      }
-    }
+    Lehmer.forEachLaneGroup(&columns, rows: rows, k: k, Lehmer.encode)
   }
 
-  /// Writes the ranks that digits stand for.
+  /// Turns digits into the ranks that they stand for.
   ///
-  /// Every digit of rank j is below C - j, so every rank is below C. `ranks` has those of rank 0 already.
-  mutating func decode(_ digits: [UInt32], rows: Int, k: Int, into ranks: inout [UInt32]) {
-    precondition(ranks.count == k * rows && digits.count == k * rows, "\(k) ranks of \(rows) rows")
+  /// Every digit of rank j is below C - j, so every rank is below C.
+  package mutating func decode(_ columns: inout [UInt32], rows: Int, k: Int) {
+    precondition(columns.count == k * rows, "\(columns.count) digits, \(k) of \(rows) rows")
     if !goesByPairs(k) {
       free.resize(to: classes)
       for row in 0..<rows {
-        _ = free.remove(rank: ranks[row])
-        for j in 1..<max(k, 1) {
-          ranks[j * rows + row] = free.remove(digit: digits[j * rows + row])
-        }
-        for j in 0..<k { free.restore(rank: ranks[j * rows + row]) }
+        for j in 0..<k { columns[j * rows + row] = free.remove(digit: columns[j * rows + row]) }
+        for j in 0..<k { free.restore(rank: columns[j * rows + row]) }
       }
       return
     }
-    digits.withUnsafeBufferPointer { digits in
-      ranks.withUnsafeMutableBufferPointer { ranks in
-        Lehmer.forEachLaneGroup(rows: rows, k: k) { start, used in
-          used[0] = Lehmer.load(UnsafeBufferPointer(ranks), start, rows)
-          for j in 1..<max(k, 1) {
-            // `used` is ascending: a used rank at or below the one sought moves it up by one.
-            var rank = Lehmer.load(digits, j &* rows &+ start, rows)
-            for i in 0..<j { rank &+= Lehmer.ones(where: used[i] .<= rank) }
-            Lehmer.store(rank, ranks, j &* rows &+ start, rows)
-            Lehmer.insert(rank, used, count: j)
-          }
-        }
+    Lehmer.forEachLaneGroup(&columns, rows: rows, k: k, Lehmer.decode)
+  }
+
+  /// Takes from every rank the number of smaller ranks before it.
+  ///
+  /// From the last on: those before are then still ranks.
+  private static func encode(_ lanes: UnsafeMutableBufferPointer<Lanes>) {
+    var start = lanes.count
+    while start > 0 {
+      start &-= step
+      let rank = (lanes[start], lanes[start &+ 1], lanes[start &+ 2], lanes[start &+ 3])
+      var digit = rank
+      for before in 0..<start {
+        let before = lanes[before]
+        digit.0 &-= ones(where: before .< rank.0)
+        digit.1 &-= ones(where: before .< rank.1)
+        digit.2 &-= ones(where: before .< rank.2)
+        digit.3 &-= ones(where: before .< rank.3)
       }
+      digit.1 &-= ones(where: rank.0 .< rank.1)
+      digit.2 &-= ones(where: rank.0 .< rank.2) &+ ones(where: rank.1 .< rank.2)
+      digit.3 &-= ones(where: rank.0 .< rank.3) &+ ones(where: rank.1 .< rank.3)
+      digit.3 &-= ones(where: rank.2 .< rank.3)
+      (lanes[start], lanes[start &+ 1]) = (digit.0, digit.1)
+      (lanes[start &+ 2], lanes[start &+ 3]) = (digit.2, digit.3)
     }
   }
 
-  /// Puts a rank into its place among the first `count`, which are ascending in every lane.
-  @inline(__always)
-  private static func insert(_ rank: Lanes, _ used: UnsafeMutableBufferPointer<Lanes>, count: Int) {
-    var last = used[count &- 1]
-    used[count] = larger(last, rank)
-    var i = count &- 1
-    while i > 0 {
-      let before = used[i &- 1]
-      // The median of the neighbours and the rank.
-      used[i] = larger(before, smaller(last, rank))
-      last = before
-      i &-= 1
+  /// Adds to every digit the ranks below that are not free at its turn.
+  ///
+  /// Were the class before it still free, a digit that is not below that one's would be one more; and so on, back to the
+  /// first. From the last on: those before are then still digits.
+  private static func decode(_ lanes: UnsafeMutableBufferPointer<Lanes>) {
+    let one = Lanes(repeating: 1)
+    var start = lanes.count
+    while start > 0 {
+      start &-= step
+      var rank = (lanes[start], lanes[start &+ 1], lanes[start &+ 2], lanes[start &+ 3])
+      let below = (rank.0 &- one, rank.1 &- one, rank.2 &- one)
+      rank.1 &+= ones(where: rank.1 .> below.0)
+      rank.2 &+= ones(where: rank.2 .> below.1)
+      rank.2 &+= ones(where: rank.2 .> below.0)
+      rank.3 &+= ones(where: rank.3 .> below.2)
+      rank.3 &+= ones(where: rank.3 .> below.1)
+      rank.3 &+= ones(where: rank.3 .> below.0)
+      var before = start
+      while before > 0 {
+        before &-= 1
+        let below = lanes[before] &- one
+        rank.0 &+= ones(where: rank.0 .> below)
+        rank.1 &+= ones(where: rank.1 .> below)
+        rank.2 &+= ones(where: rank.2 .> below)
+        rank.3 &+= ones(where: rank.3 .> below)
+      }
+      (lanes[start], lanes[start &+ 1]) = (rank.0, rank.1)
+      (lanes[start &+ 2], lanes[start &+ 3]) = (rank.2, rank.3)
     }
-    used[0] = smaller(last, rank)
   }
 
   @inline(__always)
@@ -101,53 +125,58 @@ struct Lehmer {
     Lanes(repeating: 0).replacing(with: Lanes(repeating: 1), where: mask)
   }
 
-  @inline(__always)
-  private static func smaller(_ a: Lanes, _ b: Lanes) -> Lanes {
-    a.replacing(with: b, where: b .< a)
-  }
-
-  @inline(__always)
-  private static func larger(_ a: Lanes, _ b: Lanes) -> Lanes {
-    a.replacing(with: b, where: b .> a)
-  }
-
-  /// Visits groups of 16 rows; the last overlaps the one before, and of fewer rows the missing ones are lanes of 0.
-  @inline(__always)
+  /// Visits groups of 16 rows, fewer at the end: their k columns, up to a multiple of `step`, to be changed in place.
   private static func forEachLaneGroup(
-    rows: Int, k: Int, _ body: (Int, UnsafeMutableBufferPointer<Lanes>) -> Void
+    _ columns: inout [UInt32], rows: Int, k: Int,
+    _ body: (UnsafeMutableBufferPointer<Lanes>) -> Void
   ) {
-    if rows == 0 { return }
-    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: k) { used in
-      var start = 0
-      while start < rows {
-        body(max(0, min(start, rows &- width)), used)
-        start &+= width
+    let count = (k + step - 1) / step * step
+    withUnsafeTemporaryAllocation(of: Lanes.self, capacity: count) { lanes in
+      lanes.initialize(repeating: Lanes())
+      let numbers = UnsafeMutableRawPointer(lanes.baseAddress!).assumingMemoryBound(to: Int16.self)
+      columns.withUnsafeMutableBufferPointer { columns in
+        for start in stride(from: 0, to: rows, by: width) {
+          let used = min(width, rows - start)
+          for j in 0..<k {
+            let (column, lane) = (j &* rows &+ start, j &* width)
+            // Apart, so that whole groups are converted by vector operations.
+            if used == width {
+              load(columns, column, numbers, lane, width)
+            } else {
+              load(columns, column, numbers, lane, used)
+            }
+          }
+          body(lanes)
+          for j in 0..<k {
+            let (column, lane) = (j &* rows &+ start, j &* width)
+            if used == width {
+              store(numbers, lane, columns, column, width)
+            } else {
+              store(numbers, lane, columns, column, used)
+            }
+          }
+        }
       }
     }
   }
 
   @inline(__always)
   private static func load(
-    _ values: UnsafeBufferPointer<UInt32>, _ start: Int, _ rows: Int
-  ) -> Lanes {
-    // Through memory: conversions between vectors are done lane by lane.
-    var lanes = Lanes()
-    withUnsafeMutablePointer(to: &lanes) { lanes in
-      let narrow = UnsafeMutableRawPointer(lanes).assumingMemoryBound(to: UInt16.self)
-      let count = rows >= width ? width : rows
-      for row in 0..<count { narrow[row] = UInt16(truncatingIfNeeded: values[start &+ row]) }
+    _ columns: UnsafeMutableBufferPointer<UInt32>, _ column: Int,
+    _ numbers: UnsafeMutablePointer<Int16>, _ lane: Int, _ count: Int
+  ) {
+    for row in 0..<count {
+      numbers[lane &+ row] = Int16(truncatingIfNeeded: columns[column &+ row] &- bias)
     }
-    return lanes
   }
 
   @inline(__always)
   private static func store(
-    _ lanes: Lanes, _ values: UnsafeMutableBufferPointer<UInt32>, _ start: Int, _ rows: Int
+    _ numbers: UnsafeMutablePointer<Int16>, _ lane: Int,
+    _ columns: UnsafeMutableBufferPointer<UInt32>, _ column: Int, _ count: Int
   ) {
-    withUnsafePointer(to: lanes) { lanes in
-      let narrow = UnsafeRawPointer(lanes).assumingMemoryBound(to: UInt16.self)
-      let count = rows >= width ? width : rows
-      for row in 0..<count { values[start &+ row] = UInt32(narrow[row]) }
+    for row in 0..<count {
+      columns[column &+ row] = UInt32(bitPattern: Int32(numbers[lane &+ row])) &+ bias
     }
   }
 }

@@ -3,7 +3,7 @@ import Basics
 /// How a list of integers is written (docs/FORMAT.md, "Forms").
 ///
 /// Raw values are stored numbers: the number of bits of a code, 0 for buckets.
-enum PlaneForm: UInt8, CaseIterable {
+package enum PlaneForm: UInt8, CaseIterable {
   /// A byte for each integer that names its bucket, then the bits that tell it from its neighbours.
   case buckets = 0
   /// Eight codes to a byte; the largest code, 1, means "in the escapes".
@@ -20,16 +20,16 @@ enum PlaneForm: UInt8, CaseIterable {
 }
 
 /// Buckets: 0...15 have one each, then four to an octave, up to 2^32 - 1 in bucket 127.
-enum Bucket {
+package enum Bucket {
   static let count = 128
 
   /// The bucket of an integer.
   @inline(__always)
-  static func index(of value: UInt32) -> UInt8 {
-    // Both are computed, so that there is no branch to mispredict.
-    let octave = 31 &- UInt32(truncatingIfNeeded: (value | 16).leadingZeroBitCount)
-    let bucket = octave &* 4 &+ (value &>> (octave &- 2)) & 3
-    return UInt8(truncatingIfNeeded: value < 16 ? value : bucket)
+  package static func index(of value: UInt32) -> UInt8 {
+    // Exponent and first two bits of a float. Clearing bits below the first eight keeps it from being rounded up
+    // across a bucket. Both are computed, so that there is no branch and loops are vectorised.
+    let float = Float(value & ~(value &>> 8)).bitPattern &>> 21
+    return UInt8(truncatingIfNeeded: value < 16 ? value : float &- 508)
   }
 
   /// Bits that are left of an integer in a bucket.
@@ -89,32 +89,4 @@ struct BitWriter {
     }
     return bytes
   }
-}
-
-/// What zstd's literals of a histogram take, nearly: the bits of an optimal prefix code, and four for every symbol, which is
-/// about what the table of the code takes.
-///
-/// An exact integer, so that the choice of a form is the same everywhere. 0 when there is at most one symbol.
-func prefixCodeBits(_ histogram: [Int]) -> Int {
-  var leaves = histogram.filter { $0 > 0 }
-  if leaves.count < 2 { return 0 }
-  leaves.sort()
-  // Two queues, both ascending: leaves, and sums of pairs in the order they are made.
-  var sums: [Int] = []
-  sums.reserveCapacity(leaves.count)
-  var (leaf, sum, total) = (0, 0, 0)
-  func next() -> Int {
-    if sum == sums.count || (leaf < leaves.count && leaves[leaf] <= sums[sum]) {
-      leaf += 1
-      return leaves[leaf - 1]
-    }
-    sum += 1
-    return sums[sum - 1]
-  }
-  for _ in 1..<leaves.count {
-    let pair = next() + next()
-    sums.append(pair)
-    total += pair
-  }
-  return total + 4 * leaves.count
 }

@@ -35,13 +35,12 @@ struct TailModel {
   private let predictor: TailPredictor
   /// For each temperature, 2^16 exp(-gap / T) by level, until it rounds to 0.
   private let powers: [[UInt32]]
-  /// ln 2 times 0...24 in tail steps.
-  private let octaves: [Int32]
-  /// ln(1 + (i + 1/2) / 256) in tail steps, i = 0...255.
-  private let mantissas: [Int32]
+  private let logarithm: HeadLogarithm
   /// Head sums [rows], e of all temperatures [temperatures, rows].
   private var sums: [UInt64] = []
   private var excess: [Int32] = []
+  /// What the head says by itself at the temperature at hand [rows].
+  private var shifts: [Int32] = []
 
   init(_ encoding: Encoding, _ predictor: TailPredictor) {
     self.encoding = encoding
@@ -53,47 +52,62 @@ struct TailModel {
         UInt32((65_536 * exactExp(-Double($0) * step)).rounded(.toNearestOrEven))
       }
     }
-    let steps = Double(encoding.tailStepsPerNat)
-    octaves = (0...24).map {
-      Int32((Double($0) * exactLog(2) * steps).rounded(.toNearestOrEven))
-    }
-    mantissas = (0..<256).map {
-      Int32((exactLog(1 + (Double($0) + 0.5) / 256) * steps).rounded(.toNearestOrEven))
-    }
+    logarithm = HeadLogarithm(tailStepsPerNat: encoding.tailStepsPerNat)
   }
 
-  /// Visits every ratio with its prediction, temperatures in order.
+  /// Visits the temperatures in order.
   ///
-  /// - Parameter body: is given the temperature, the row and the prediction, and returns the ratio.
+  /// - Parameter body: is given the temperature and its predictions [rows], and puts the ratios in their place.
   @inline(__always)
   mutating func predict(
-    _ columns: borrowing RecordColumns, _ body: (Int, Int, Int32) throws -> Int32
+    _ columns: borrowing RecordColumns,
+    _ body: (Int, UnsafeMutableBufferPointer<Int32>) throws -> Void
   ) rethrows {
     let rows = columns.rows
     excess.setCount(columns.temperatures * rows, filler: 0)
+    shifts.setCount(rows, filler: 0)
     for index in 0..<columns.temperatures {
       addHeads(columns, index)
-      let coefficients = predictor.coefficients[index]
-      let temperature = encoding.temperatures[index]
-      let last = (encoding.k - 1) * rows
-      let middle = (encoding.k / 2) * rows
-      let numerator = Int64(encoding.tailStepsPerNat * temperature.denominator)
-      let denominator = Int64(encoding.stepsPerNat * temperature.numerator)
-      for row in 0..<rows {
-        let lastGap = Int64(columns.levels[last &+ row])
-        let shift = Int64(lastGap &* numerator / denominator) &+ Int64(headLog(sums[row]))
-        var sum =
-          Int64(coefficients[0]) &* Int64(encoding.tailStepsPerNat)
-          &+ Int64(coefficients[1]) &* lastGap
-          &+ Int64(coefficients[2]) &* Int64(columns.levels[middle &+ row])
-        for before in 0..<index {
-          sum &+=
-            Int64(coefficients[TailPredictor.base &+ before])
-            &* Int64(excess[before &* rows &+ row])
+      writePredictions(columns, index)
+      try excess.withUnsafeMutableBufferPointer { excess in
+        let own = UnsafeMutableBufferPointer(rebasing: excess[index * rows..<(index + 1) * rows])
+        try body(index, own)
+        for row in 0..<rows { own[row] &+= shifts[row] }
+      }
+    }
+  }
+
+  /// Writes the predictions at a temperature where its e will be, and its shifts.
+  private mutating func writePredictions(_ columns: borrowing RecordColumns, _ index: Int) {
+    let (rows, k) = (columns.rows, encoding.k)
+    let temperature = encoding.temperatures[index]
+    let numerator = UInt64(encoding.tailStepsPerNat * temperature.denominator)
+    let division = Division(by: UInt64(encoding.stepsPerNat * temperature.numerator))
+    let coefficients = predictor.coefficients[index].map { Int64($0) }
+    // With half a unit, to round.
+    let constant =
+      coefficients[0] * Int64(encoding.tailStepsPerNat) + 1 << (TailPredictor.fraction - 1)
+    let (sums, logarithm) = (sums, logarithm)
+    columns.levels.withUnsafeBufferPointer { levels in
+      excess.withUnsafeMutableBufferPointer { excess in
+        shifts.withUnsafeMutableBufferPointer { shifts in
+          for row in 0..<rows {
+            let gap = levels[(k &- 1) &* rows &+ row]
+            let middle = levels[(k / 2) &* rows &+ row]
+            let quotient = division.quotient(of: UInt64(gap) &* numerator)
+            let shift = Int32(truncatingIfNeeded: quotient) &+ logarithm.of(sums[row])
+            var sum =
+              constant &+ coefficients[1] &* Int64(gap) &+ coefficients[2] &* Int64(middle)
+            for before in 0..<index {
+              sum &+=
+                coefficients[TailPredictor.base &+ before]
+                &* Int64(excess[before &* rows &+ row])
+            }
+            shifts[row] = shift
+            excess[index &* rows &+ row] =
+              Int32(truncatingIfNeeded: sum &>> TailPredictor.fraction) &- shift
+          }
         }
-        let rounded = (sum &+ 1 << (TailPredictor.fraction - 1)) >> TailPredictor.fraction
-        let ratio = try body(index, row, Int32(truncatingIfNeeded: rounded &- shift))
-        excess[index &* rows &+ row] = Int32(truncatingIfNeeded: Int64(ratio) &+ shift)
       }
     }
   }
@@ -117,13 +131,52 @@ struct TailModel {
       }
     }
   }
+}
+
+/// The logarithm of a head's sum, from tables.
+private struct HeadLogarithm {
+  /// ln 2 times 0...24 in tail steps.
+  private let octaves: [Int32]
+  /// ln(1 + (i + 1/2) / 256) in tail steps, i = 0...255.
+  private let mantissas: [Int32]
+
+  init(tailStepsPerNat: Int) {
+    let steps = Double(tailStepsPerNat)
+    octaves = (0...24).map {
+      Int32((Double($0) * exactLog(2) * steps).rounded(.toNearestOrEven))
+    }
+    mantissas = (0..<256).map {
+      Int32((exactLog(1 + (Double($0) + 0.5) / 256) * steps).rounded(.toNearestOrEven))
+    }
+  }
 
   /// ln(sum / 2^16) in tail steps, within 1/500 nat and a step.
   @inline(__always)
-  private func headLog(_ sum: UInt64) -> Int32 {
+  func of(_ sum: UInt64) -> Int32 {
     let octave = 63 &- sum.leadingZeroBitCount  // 16...40: a head has at most 2^24 classes
     let mantissa = (sum &<< UInt64(truncatingIfNeeded: 40 &- octave)) &>> 32 & 255
     return octaves[octave &- 16] &+ mantissas[Int(mantissa)]
+  }
+}
+
+/// Divides integers by the same one, by a multiplication (Granlund and Montgomery 1994).
+package struct Division {
+  private let divisor: UInt64
+  /// Just above 2^64 / divisor.
+  private let reciprocal: UInt64
+
+  package init(by divisor: UInt64) {
+    self.divisor = divisor
+    reciprocal = divisor == 1 ? 0 : .max / divisor + 1
+  }
+
+  /// `dividend / divisor`, rounded down.
+  ///
+  /// - Precondition: dividend times divisor is below 2^64: the reciprocal's error of less than 1 is then less than
+  ///   1 / divisor in the quotient. Steps, gaps and temperatures have that within their limits: 2^28 (2^8 1000)^2.
+  @inline(__always)
+  package func quotient(of dividend: UInt64) -> UInt64 {
+    divisor == 1 ? dividend : dividend.multipliedFullWidth(by: reciprocal).high
   }
 }
 
@@ -154,10 +207,12 @@ extension TailPredictor {
       coefficients: equations.indices.map { [Int32](repeating: 0, count: base + $0) })
     var model = TailModel(encoding, zero)
     var excess = [[Double]](repeating: [], count: columns.temperatures)
-    model.predict(columns) { temperature, row, prediction in
-      let ratio = columns.tails[temperature * rows + row]
-      excess[temperature].append(Double(ratio &- prediction))
-      return ratio
+    model.predict(columns) { temperature, values in
+      for row in 0..<rows {
+        let ratio = columns.tails[temperature * rows + row]
+        excess[temperature].append(Double(ratio &- values[row]))
+        values[row] = ratio
+      }
     }
     for row in 0..<rows {
       var numbers = [

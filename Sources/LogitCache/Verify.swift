@@ -123,7 +123,7 @@ private struct Verifier {
     let (environment, manifest) = (reader.environment, reader.manifest)
     var rest: [Int] = []
     do {
-      try countAwaitedBlocks()
+      if manifest.encoding.featureWidth != nil { try countAwaitedBlocks() }
       rest = labelCounts
       try environment.read { transaction in
         try ClassTable.forEach(transaction, environment, manifest) { label, sum in
@@ -149,10 +149,11 @@ private struct Verifier {
     let stored = try reader.blocks
     try environment.read { transaction in
       let awaited = try MetaTable.awaited(transaction, environment, manifest)
-      for position in awaited.subtracting(stored).positions {
-        let block = manifest.blockKey(at: position).block
+      // By block and not by position: a manifest may claim any number of views.
+      let views = awaited.subtracting(stored).views(blocksPerView: manifest.blocksPerView)
+      for (block, views) in views.enumerated() where views > 0 {
         for label in try LabelTable.read(block, transaction, environment, manifest).values {
-          labelCounts[Int(label)] += 1
+          labelCounts[Int(label)] += views
         }
       }
     }

@@ -21,7 +21,7 @@ public func describeRecord(
       "there is no sample \(sample), view \(view): the cache has samples 0..<\(manifest.dataSet.samples) and views 0..<\(manifest.views)"
     )
   }
-  var batch = cache.makeBatch()
+  var batch = cache.makeBatch(ranking: true)
   let blockRows = manifest.encoding.blockRows
   try cache.decode(view: view, block: sample / blockRows, into: &batch)
   var text = "sample \(sample), view \(view)\n"
@@ -88,7 +88,16 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
       format: "the other %d classes together: probability %.6f\n", batch.classes - k,
       ratio / (1 + ratio))
   }
+  if batch.hasRanking { text += order(of: batch, row: row, names: names) }
   return text
+}
+
+/// The first classes behind the head.
+private func order(of batch: TeacherBatch, row: Int, names: [String]) -> String {
+  let order = batch.ranking[row * batch.classes..<(row + 1) * batch.classes].dropFirst(batch.k)
+  let shown = order.prefix(20).map { names[Int($0)] }.joined(separator: ", ")
+  return "in order: \\(shown)\\(order.count > 20 ? ", ..." : "")\
+"
 }
 
 /// What can be shown of a view: a picture or a text.

@@ -30,6 +30,10 @@ import Testing
       Array(a.subtracting(b).positions) == plainA.subtracting(plainB).sorted(), "seed \(seed)")
     #expect(zip(a.runs, a.runs.dropFirst()).allSatisfy { $0.upperBound < $1.lowerBound })
     #expect(a.union(b) == b.union(a))
+    for blocks in [1, 7, 59, 60, 100] {
+      let plain = (0..<blocks).map { block in plainA.count { $0 % blocks == block } }
+      #expect(a.views(blocksPerView: blocks) == plain, "seed \(seed), \(blocks) blocks a view")
+    }
   }
 
   @Test(arguments: [(1, 1), (7, 3), (7, 7), (7, 12), (100, 16)])
