@@ -156,6 +156,9 @@ public final class ChildProcess: @unchecked Sendable {
 }
 
 extension ChildProcess {
+  /// Whether no other child may be started, because the program is about to end.
+  public static var isProgramEnding: Bool { Children.running.isOver }
+
   /// Ends all children, and lets no other be started: for the end of the program.
   public static func endAll() {
     let children = Children.running.close()
@@ -175,7 +178,9 @@ private final class Children: @unchecked Sendable {
   private var children: [pid_t: ChildProcess] = [:]
   private var isClosed = false
 
-  /// Whether a child may still be started.
+  var isOver: Bool { lock.withLock { isClosed } }
+
+  /// Takes note of a child; false when it came too late.
   func add(_ child: ChildProcess) -> Bool {
     lock.withLock {
       if !isClosed { children[child.processID] = child }

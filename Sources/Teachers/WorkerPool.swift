@@ -1,4 +1,5 @@
 import Basics
+import ChildProcess
 import Foundation
 
 /// Workers side by side, shared by all threads; those that die are started again.
@@ -145,6 +146,9 @@ final class WorkerPool: @unchecked Sendable {
 
   /// - Throws: `Problem` when workers have been started again often enough.
   private func countDeath(_ how: String) throws {
+    guard !ChildProcess.isProgramEnding else {
+      throw noteFailure(Problem(.interrupted, "the program is about to end"))
+    }
     guard restarts < configuration.restarts else {
       throw noteFailure(
         Problem(

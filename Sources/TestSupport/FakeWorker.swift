@@ -1,10 +1,13 @@
 import Foundation
 
+/// The repository.
+private let root = (0..<3).reduce(#filePath) { path, _ in
+  (path as NSString).deletingLastPathComponent
+}
+
 /// A worker in plain Python that misbehaves as it is told (`Tests/Workers/fake_worker.py`).
 public enum FakeWorker {
-  private static let script =
-    (0..<3).reduce(#filePath) { path, _ in (path as NSString).deletingLastPathComponent }
-    + "/Tests/Workers/fake_worker.py"
+  private static let script = root + "/Tests/Workers/fake_worker.py"
 
   /// The command that starts it, as in a teacher's configuration.
   public static func command(_ options: [String]) -> String {
@@ -21,4 +24,10 @@ public enum FakeWorker {
       return (sum - 4096) / 512
     }
   }
+}
+
+/// The Python package of this repository.
+public enum PythonPackage {
+  /// What `PYTHONPATH` must name.
+  public static let folder = root + "/tools/python"
 }

@@ -34,6 +34,17 @@ public struct RunningProgram {
     return kilobytes * 1024
   }
 
+  /// The processes that it started and that have not ended.
+  public var children: [pid_t] {
+    let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return numbers.compactMap { pid_t($0) }.filter { process in
+      let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
+      // After the name in parentheses: state, parent, ....
+      let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
+      return fields.count > 2 && fields[1] != "Z" && pid_t(fields[2]) == processID
+    }
+  }
+
   /// The paths of the files that it has open.
   public var openFiles: [String] {
     let folder = "/proc/\(processID)/fd/"

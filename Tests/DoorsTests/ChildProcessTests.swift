@@ -33,6 +33,8 @@ import Testing
     var line: [UInt8] = []
     while line.last != UInt8(ascii: "\n") { line += child.readOutput(1) }
     let grandchild = try #require(pid_t(text(line).trimmingCharacters(in: .newlines)))
+    // A group of its own: the terminal's interrupt does not reach it.
+    #expect(getpgid(child.processID) == child.processID && getpgid(grandchild) == child.processID)
     #expect(!child.waitForEnd(within: 0.01))
     #expect("\(child.kill())" == "was ended by signal 9 (Killed)")
     #expect(kill(child.processID, 0) == -1)

@@ -49,16 +49,16 @@ import Views
   }
 
   @Test(arguments: [
-    ("die", "was ended by signal 9 (Killed)"), ("exit", "ended with exit code 3"),
-    ("close", "closed its standard output"), ("hang", "gave no answer within 1.0 seconds"),
+    ("die", 600, "was ended by signal 9 (Killed)"), ("exit", 600, "ended with exit code 3"),
+    ("close", 600, "closed its standard output"), ("hang", 1, "gave no answer within 1.0 seconds"),
   ])
   func `after all restarts the run ends with how the last worker did`(
-    fault: String, how: String
+    fault: String, seconds: Int, how: String
   ) throws {
     let bench = try WorkerBench()
     try bench.describe(
-      ["fault=\(fault)", "state=\(bench.folder.file("state"))"], "restarts: 2", "timeout-seconds: 1"
-    )
+      ["fault=\(fault)", "state=\(bench.folder.file("state"))"], "restarts: 2",
+      "timeout-seconds: \(seconds)")
     bench.expectRefusal(.unavailable, "worker sums \(how), after 2 restarts")
     #expect(try starts(bench) == 3)
   }

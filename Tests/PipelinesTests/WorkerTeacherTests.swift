@@ -44,17 +44,31 @@ import Views
   }
 
   @Test(arguments: ["logits", "probabilities", "log-probabilities", "sigmoid"])
-  func `what rows are is part of the identity, and impossible ones are refused`(
-    output: String
-  ) throws {
+  func `every kind of row becomes logits, and is part of the identity`(output: String) throws {
     let bench = try WorkerBench()
-    try bench.describe(["output=\(output)"])
-    let teacher = try bench.bench.open()
-    #expect(teacher.identity["output"]?["kind"] == .string(output))
-    // Sums of pixels lie above 0 and are no probabilities.
-    if output != "logits" {
-      bench.expectRefusal(.corrupt, "worker sums gave", "output.kind is \(output), is that right?")
+    try bench.describe(["output=\(output)", "shares=1"])
+    #expect(try bench.bench.open().identity["output"]?["kind"] == .string(output))
+    let sums = try bench.expected(0..<20).map { Double($0) * 512 + 4096 }
+    let expected = (0..<20).flatMap { row in
+      let total = sums[row * 4..<(row + 1) * 4].reduce(0, +)
+      return sums[row * 4..<(row + 1) * 4].map { sum -> Double in
+        let share = sum / total
+        return switch output {
+        case "sigmoid": log(share / (1 - share))
+        default: log(share)
+        }
+      }
     }
+    for (given, exact) in zip(try bench.bench.logits(0..<20), expected) {
+      #expect(abs(Double(given) - exact) < 1e-5)
+    }
+  }
+
+  @Test(arguments: ["probabilities", "log-probabilities", "sigmoid"])
+  func `rows that cannot be what the worker calls them are refused`(output: String) throws {
+    let bench = try WorkerBench()
+    try bench.describe(["output=\(output)", "shares=-1"])
+    bench.expectRefusal(.corrupt, "worker sums gave", "output.kind is \(output), is that right?")
   }
 
   @Test func `identities name the worker, the protocol, the batch and the classes, no commands`()

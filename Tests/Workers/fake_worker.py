@@ -1,11 +1,12 @@
 """A small worker (docs/WORKER.md) that misbehaves as it is told: python3 fake_worker.py NAME=VALUE ...
 
 Row c of a view is the sum of its elements c, c + C, c + 2 C, ... less 4096, over 512: exact in float32.
-Faults happen at the batch `at` (counted from 1 in each process), in the first `lives` processes that
+With shares=1, it is the sum's share of the whole sum, or the logarithm of it. Faults happen at the batch `at` (counted from 1 in each process), in the first `lives` processes that
 write to the file `state`.
 """
 
 import json
+import math
 import os
 import random
 import select
@@ -36,7 +37,9 @@ def read(count):
 
 def write(kind, request, payload, magic=MAGIC, version=VERSION, checksum=None):
     checksum = zlib.crc32(payload) if checksum is None else checksum
-    content = struct.pack("<4sHHQII", magic, version, kind, request, len(payload), checksum) + payload
+    content = (
+        struct.pack("<4sHHQII", magic, version, kind, request, len(payload), checksum) + payload
+    )
     while content:
         content = content[os.write(OUTPUT, content) :]
 
@@ -103,13 +106,21 @@ def misbehave(request, payload):
         write(LOGITS, request, struct.pack("<4I", count - 1, 1, classes, width) + rows)
     elif fault == "classes":
         count, _, classes, width = struct.unpack_from("<4I", payload)
-        write(LOGITS, request, struct.pack("<4I", count, 1, classes + 1, width) + bytes(4 * count * 9))
+        write(
+            LOGITS, request, struct.pack("<4I", count, 1, classes + 1, width) + bytes(4 * count * 9)
+        )
     elif fault in ("nan", "inf"):
         place = 16 + 4 * int(options["place"])
         value = struct.pack("<f", float(fault))
         write(LOGITS, request, payload[:place] + value + payload[place + 4 :])
     else:
         raise AssertionError(fault)
+
+
+def shared(part, total):
+    """A share as it must be in a row; with shares=-1 one that it cannot be."""
+    is_logarithm = options.get("output") in ("logits", "log-probabilities")
+    return shares * (math.log(part / total) if is_logarithm else part / total)
 
 
 def answer(payload):
@@ -126,7 +137,8 @@ def answer(payload):
     rows, features = [], []
     for view in range(count):
         part = values[view * size : (view + 1) * size]
-        rows += [(sum(part[c::classes]) - 4096) / 512 for c in range(classes)]
+        sums = [sum(part[c::classes]) for c in range(classes)]
+        rows += [shared(part, sum(sums)) if shares else (part - 4096) / 512 for part in sums]
         features += [value / 256 for value in part[:width]]
     numbers = rows + features
     return struct.pack("<4I", count, 1, classes, width) + struct.pack(f"<{len(numbers)}f", *numbers)
@@ -137,6 +149,7 @@ assert (kind, request) == (HELLO, 0)
 hello = json.loads(payload)
 classes = int(options.get("classes", hello["classes"]))
 width = int(options.get("features", 0))
+shares = int(options.get("shares", 0))
 time.sleep(float(options.get("slow", 0)))
 if fault == "early":
     sys.exit("no weights")
@@ -146,8 +159,12 @@ if fault == "greeting":
 if fault == "refusal":
     write(ERROR, 0, b"no GPU here")
     sys.exit(1)
-identity = {"name": "sums", "weights": options.get("weights", "1"), "parameters": hello["parameters"]}
-identity["input"] = hello["input"]["kind"]
+identity = {
+    "name": "sums",
+    "weights": options.get("weights", "1"),
+    "parameters": hello["parameters"],
+    "input": hello["input"]["kind"],
+}
 if "reborn" in options and number > 1:
     identity["weights"] = options["reborn"]
 welcome = {"classes": classes, "identity": identity, "output": options.get("output", "logits")}

@@ -79,7 +79,8 @@ def claim_streams() -> tuple[BinaryIO, BinaryIO]:
     Call it before anything that may print, also from C.
     """
     sys.stdout.flush()
-    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Input is not buffered: the thread that reads it may be waiting when the interpreter ends.
+    source, target = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
