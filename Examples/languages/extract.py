@@ -21,8 +21,9 @@ LOCALES = pathlib.Path("/usr/share/locale")
 LEAST_CHARACTERS = 20
 # A language with fewer training sentences is left out.
 LEAST_SENTENCES = 100
-# One message in so many is for testing.
+# One message in so many is for testing, so many of a language at most.
 TEST_SHARE = 8
+TEST_SENTENCES = 125
 # Folders whose language has another name in lid.176, or none: Norwegian; Central Kurdish.
 RENAMED = {"nb": "no", "ku_IQ": None}
 
@@ -45,9 +46,9 @@ def sentences(path: pathlib.Path):
         # Plural forms have a pair as key; the empty message is the file's header.
         if isinstance(original, str) and original and isinstance(translation, str):
             line = " ".join(translation.split())
-            if line != " ".join(original.split()) and len(line) >= LEAST_CHARACTERS:
-                if line.isprintable():
-                    yield original, line
+            translated = line != " ".join(original.split())
+            if translated and len(line) >= LEAST_CHARACTERS and line.isprintable():
+                yield original, line
 
 
 def collect(known: set[str]):
@@ -91,7 +92,7 @@ def main():
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "classes.txt").write_text("".join(f"{label}\n" for label in classes))
     write(options.folder / "train.tsv", train, classes, options.per_language)
-    write(options.folder / "test.tsv", test, classes, max(1, options.per_language // TEST_SHARE))
+    write(options.folder / "test.tsv", test, classes, TEST_SENTENCES)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ def main():
     cut = [text.encode()[:BYTES].decode(errors="ignore").encode() for text in texts]
     classify, _ = languages.load()
     columns = [classify.class_names.index(name) for name in classes]
-    with open(folder / "taught.tsv", "w", encoding="utf-8") as file:
-        for start in range(0, len(texts), BATCH):
-            part = cut[start : start + BATCH]
-            rows = classify(np.array([list(text.ljust(BYTES, b"\0")) for text in part], np.uint8))
-            for text, best in zip(texts[start : start + BATCH], rows[:, columns].argmax(axis=1)):
-                file.write(f"{classes[best]}\t{text}\n")
+    labels = []
+    for start in range(0, len(cut), BATCH):
+        part = b"".join(text.ljust(BYTES, b"\0") for text in cut[start : start + BATCH])
+        rows = classify(np.frombuffer(part, np.uint8).reshape(-1, BYTES))
+        labels += [classes[best] for best in rows[:, columns].argmax(axis=1)]
+    taught = "".join(f"{label}\t{text}\n" for label, text in zip(labels, texts))
+    (folder / "taught.tsv").write_text(taught, encoding="utf-8")
 
 
 if __name__ == "__main__":
