@@ -70,7 +70,9 @@ package final class ArrayFile: Sendable {
   /// - Throws: `Problem(.corrupt)`.
   package func demandUnchanged() throws {
     guard FileVersion(of: file) == version else {
-      throw Problem(.corrupt, "\(path) was changed while it was read: run the same command again")
+      throw Problem(
+        .corrupt,
+        "\(path) was changed while it was read: what was made of it is of no one file; begin again")
     }
   }
 

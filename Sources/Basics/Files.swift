@@ -28,34 +28,9 @@ public enum Files {
   /// A crash leaves either the old file or the new one, never a mixture.
   /// - Throws: `Problem(.cannotCreate)` or `Problem(.inputOutput)` naming the path.
   public static func writeAtomically(_ bytes: [UInt8], to path: String) throws {
-    let sibling = path + ".part"
-    let file = open(sibling, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-    guard file >= 0 else {
-      throw Problem(.cannotCreate, "cannot create \(path): \(String(cString: strerror(errno)))")
-    }
-    var code: CInt? = writeAll(bytes, to: file) && fsync(file) == 0 ? nil : errno
-    close(file)
-    if code == nil, rename(sibling, path) != 0 { code = errno }
-    if let code {
-      unlink(sibling)
-      throw Problem(.inputOutput, "cannot write \(path): \(String(cString: strerror(code)))")
-    }
-  }
-
-  /// Writes on after a write that took only a part; false, with `errno`, when one takes nothing.
-  private static func writeAll(_ bytes: [UInt8], to file: CInt) -> Bool {
-    bytes.withUnsafeBytes { rest in
-      var rest = rest[...]
-      while !rest.isEmpty {
-        let part = UnsafeRawBufferPointer(rebasing: rest)
-        let count = write(file, part.baseAddress, part.count)
-        if count < 0 && errno == EINTR { continue }
-        if count == 0 { errno = ENOSPC }
-        if count <= 0 { return false }
-        rest = rest.dropFirst(count)
-      }
-      return true
-    }
+    let file = try AtomicFile(path)
+    try bytes.withUnsafeBytes { try file.write($0, at: 0) }
+    try file.commit()
   }
 
   /// Replaces a text file in one step.

@@ -15,7 +15,7 @@
 struct SparseBounds {
   private let encoding: Encoding
   private let tailClasses: Int
-  /// Probabilities of the head times their normaliser: true, and as stored.
+  /// Probabilities of the head: true, and as stored.
   private var head: [Double]
   private var storedHead: [Double]
 
@@ -66,64 +66,89 @@ struct SparseBounds {
     into errors: inout Certificate.AtTemperature
   ) {
     let temperature = encoding.temperatures[t].value
-    var (headSum, storedSum) = (0.0, 0.0)
-    for rank in 0..<encoding.k {
-      let gap = Double(row.largest) - Double(rows.logits[row.place.lowerBound + rank])
-      let level = columns.levels[rank * columns.rows + index]
-      head[rank] = exactExp(-gap / temperature)
-      storedHead[rank] = exactExp(-Double(level) / Double(encoding.stepsPerNat) / temperature)
-      headSum += head[rank]
-      storedSum += storedHead[rank]
-    }
-    var (tailSum, storedTail, slack) = (0.0, 0.0, 0.0)
-    if tailClasses > 0 {
-      // Only at T = 1: other temperatures are planned without a tail.
-      tailSum = row.tailSum
-      storedTail = storedSum * exponential(ratio(columns, index))
-      slack = row.slack / (headSum + tailSum)
-    }
-    let normaliser = 1 / (headSum + tailSum)
-    let storedNormaliser = 1 / (storedSum + storedTail)
-    let mass = tailSum * normaliser
-    let even = tailClasses > 0 ? storedTail * storedNormaliser / Double(tailClasses) : 0
-    let isOutside = row.labelRank >= encoding.k
-    let labelPower = exactExp(Double(row.labelLogit) - Double(row.largest))
-    let label = isOutside ? min(mass, labelPower * normaliser) : 0
-    let worst = WorstTail(
-      mass: mass - label, classes: tailClasses - (isOutside ? 1 : 0),
-      cap: head[encoding.k - 1] * normaliser)
-    var (absolute, squared) = (
-      worst.sum { abs($0 - even) }, worst.sum { ($0 - even) * ($0 - even) }
-    )
-    var (power, storedPower) = (worst.sum { $0 * $0 }, Double(tailClasses) * even * even)
-    var product = mass * even
-    if isOutside {
-      absolute += abs(label - even)
-      squared += (label - even) * (label - even)
-      power += label * label
-    }
-    var (headPower, headSquare) = (0.0, 0.0)
-    for rank in 0..<encoding.k {
-      let (p, stored) = (head[rank] * normaliser, storedHead[rank] * storedNormaliser)
+    let tail = load(row, columns, index, rows, temperature)
+    let worst = tail.worst(cap: head[encoding.k - 1])
+    var absolute = worst.sum { abs($0 - tail.even) } + tail.outsideLabel { abs($0 - tail.even) }
+    var squared =
+      worst.sum { ($0 - tail.even) * ($0 - tail.even) }
+      + tail.outsideLabel { ($0 - tail.even) * ($0 - tail.even) }
+    var (power, storedPower, product) = (0.0, 0.0, 0.0)
+    for (p, stored) in zip(head, storedHead) {
       absolute += abs(p - stored)
       squared += (p - stored) * (p - stored)
-      headPower += p * stored
-      headSquare += p * p
+      power += p * p
       storedPower += stored * stored
+      product += p * stored
     }
-    product += headPower
-    power += headSquare
-    let others = Double(max(1, tailClasses - (isOutside ? 1 : 0)))
-    let evenPower =
-      headSquare + label * label + (mass - label) * (mass - label) / others
-    errors.totalVariation.add(min(1, absolute / 2 + 2 * slack))
-    errors.kdGradientError.add(temperature * (squared.squareRoot() + 4 * slack))
-    errors.pldDroppedWeight.add(min(1, max(0, mass - label) + slack))
+    errors.totalVariation.add(min(1, absolute / 2 + 2 * tail.slack))
+    errors.kdGradientError.add(temperature * (squared.squareRoot() + 4 * tail.slack))
+    errors.pldDroppedWeight.add(min(1, max(0, tail.mass - tail.label) + tail.slack))
+    power += tail.outsideLabel { $0 * $0 }
     let mean = 1 / Double(encoding.classes)  // of both: they sum to 1
     errors.distAngle.add(
       angle(
-        largest: power - mean, smallest: evenPower - mean, stored: storedPower - mean,
-        covariance: product - mean, slack: slack))
+        largest: power + worst.sum { $0 * $0 } - mean, smallest: power + tail.evenPower - mean,
+        stored: storedPower + Double(tailClasses) * tail.even * tail.even - mean,
+        covariance: product + tail.mass * tail.even - mean, slack: tail.slack))
+  }
+
+  /// What is known of a tail at one temperature, as probabilities.
+  private struct Tail {
+    var mass = 0.0
+    /// How far the mass may be off.
+    var slack = 0.0
+    /// The probability of each class as stored.
+    var even = 0.0
+    /// The label's, when the head does not name it.
+    var label = 0.0
+    var hasLabel: Bool
+    /// Classes without the label.
+    var others: Int
+
+    func worst(cap: Double) -> WorstTail {
+      WorstTail(mass: mass - label, classes: others, cap: cap)
+    }
+
+    func outsideLabel(_ term: (Double) -> Double) -> Double { hasLabel ? term(label) : 0 }
+
+    /// The least sum of squares that the other classes can have.
+    var evenPower: Double { (mass - label) * (mass - label) / Double(max(1, others)) }
+  }
+
+  /// Fills in the head's probabilities, and returns the tail's.
+  private mutating func load(
+    _ row: SparseMeter.Row, _ columns: RecordColumns, _ index: Int, _ rows: SparseRows,
+    _ temperature: Double
+  ) -> Tail {
+    var (sum, storedSum) = (0.0, 0.0)
+    for rank in 0..<encoding.k {
+      let gap = Double(row.largest) - Double(rows.logits[row.place.lowerBound + rank])
+      let level = Double(columns.levels[rank * columns.rows + index])
+      head[rank] = exactExp(-gap / temperature)
+      storedHead[rank] = exactExp(-level / Double(encoding.stepsPerNat) / temperature)
+      sum += head[rank]
+      storedSum += storedHead[rank]
+    }
+    let isOutside = row.labelRank >= encoding.k
+    var tail = Tail(hasLabel: isOutside, others: tailClasses - (isOutside ? 1 : 0))
+    if tailClasses > 0 {
+      // Only at T = 1: other temperatures are planned without a tail.
+      let storedTail = storedSum * exponential(ratio(columns, index))
+      sum += row.tailSum
+      storedSum += storedTail
+      tail.mass = row.tailSum / sum
+      tail.slack = row.slack / sum
+      tail.even = storedTail / storedSum / Double(tailClasses)
+    }
+    if isOutside {
+      let power = exactExp(Double(row.labelLogit) - Double(row.largest))
+      tail.label = min(tail.mass, power / sum)
+    }
+    for rank in 0..<encoding.k {
+      head[rank] /= sum
+      storedHead[rank] /= storedSum
+    }
+    return tail
   }
 
   /// 1 - correlation for the worst variance of the row between `smallest` and `largest`.

@@ -163,44 +163,67 @@ package struct SparseMeter {
     }
   }
 
-  /// Finds the mass outside the head, and demands that the log-sum-exp can be that of the row.
+  /// Finds the mass outside the head.
   private func findMass(_ row: inout Row, _ index: Int, _ rows: SparseRows) throws(RowFault) {
+    let named = NamedMass(rows.logits[row.place], k: manifest.encoding.k)
     let logSumExp = rows.logSumExps[index]
-    let largest = Double(row.largest)
     guard logSumExp.isFinite, abs(logSumExp) <= 2 * Double(Limits.magnitude) else {
       throw RowFault(message: "the log-sum-exp is \(logSumExp)")
     }
-    let named = rows.logits[row.place]
-    let power = { (logit: Float) in exactExp(Double(logit) - largest) }
-    let namedSum = named.reduce(0) { $0 + power($1) }
-    let head = named.prefix(manifest.encoding.k).reduce(0) { $0 + power($1) }
     // The sums of exponentials are exact to 2e-14.
-    let error = max(rows.rounding, 0x1p-44) * max(1, abs(logSumExp), abs(largest))
-    let excess = logSumExp - largest - exactLog(namedSum)
-    let ownLogSumExp = largest + exactLog(namedSum)
-    guard excess >= -error else {
-      throw RowFault(
-        message:
-          "the log-sum-exp is \(logSumExp), less than \(ownLogSumExp), that of its own values: "
-          + "it must be that of all \(manifest.encoding.classes) logits")
-    }
+    let error = max(rows.rounding, 0x1p-44) * max(1, abs(logSumExp), abs(Double(row.largest)))
     let unnamed = manifest.encoding.classes - rows.width
-    row.slack = error * namedSum * 2
-    let most = Double(unnamed) * power(named[named.endIndex - 1])
-    // Rounded values, such as those of another cache, may put a little more outside than fits there.
-    let limit = ownLogSumExp + exactLog(1 + (2 * most + row.slack) / namedSum)
-    guard logSumExp <= limit + error else {
-      throw RowFault(
-        message:
-          "the log-sum-exp is \(logSumExp), more than \(ownLogSumExp + exactLog(1 + most / namedSum)): "
-          + "\(unnamed) classes no better than the last value \(named[named.endIndex - 1]) cannot have that; "
-          + "ids must be the best classes, and the log-sum-exp that of the same row")
-    }
+    row.slack = 2 * error * named.sum
+    try named.check(logSumExp, error: error, slack: row.slack, unnamed: unnamed)
     // e^excess - 1 by its series where the difference would cancel.
-    let growth =
-      excess < 1e-5 ? max(0, excess) * (1 + max(0, excess) / 2) : 1 / exactExp(-excess) - 1
-    let rest = min(most * 2, growth * namedSum)
-    row.tailSum = max(namedSum - head + rest, row.slack, Double.leastNormalMagnitude)
+    let excess = max(0, logSumExp - named.logSumExp)
+    let growth = excess < 1e-5 ? excess * (1 + excess / 2) : 1 / exactExp(-excess) - 1
+    let rest = min(2 * named.most(unnamed), growth * named.sum)
+    row.tailSum = max(named.sum - named.head + rest, row.slack, .leastNormalMagnitude)
+  }
+
+  /// What a row's own values say of its mass, as multiples of the best one's.
+  private struct NamedMass {
+    let values: ArraySlice<Float>
+    /// Of all of them, and of the first k.
+    let sum: Double
+    let head: Double
+    let logSumExp: Double
+    private let last: Double
+
+    init(_ values: ArraySlice<Float>, k: Int) {
+      self.values = values
+      let largest = Double(values[values.startIndex])
+      let powers = values.map { exactExp(Double($0) - largest) }
+      sum = powers.reduce(0, +)
+      head = powers.prefix(k).reduce(0, +)
+      last = powers[powers.count - 1]
+      logSumExp = largest + exactLog(sum)
+    }
+
+    /// The most that so many classes no better than the last value can have.
+    func most(_ classes: Int) -> Double { Double(classes) * last }
+
+    /// Demands that a log-sum-exp can be that of a row with these values and so many other classes.
+    ///
+    /// Rounded values, such as those of another cache, may put a little more outside than fits there.
+    func check(
+      _ all: Double, error: Double, slack: Double, unnamed: Int
+    ) throws(RowFault) {
+      guard all >= logSumExp - error else {
+        throw RowFault(
+          message: "the log-sum-exp is \(all), less than \(logSumExp), that of its own values: it "
+            + "must be that of all \(values.count + unnamed) logits")
+      }
+      let limit = logSumExp + exactLog(1 + (2 * most(unnamed) + slack) / sum)
+      guard all <= limit + error else {
+        throw RowFault(
+          message: "the log-sum-exp is \(all), more than "
+            + "\(logSumExp + exactLog(1 + most(unnamed) / sum)): \(unnamed) classes no better than the "
+            + "last value \(values[values.endIndex - 1]) cannot have that; ids must be the best classes, "
+            + "and the log-sum-exp that of the same row")
+      }
+    }
   }
 
   /// Takes in the label that a row does not name.

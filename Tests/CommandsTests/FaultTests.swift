@@ -162,6 +162,25 @@ private struct FaultyDisk {
   }
 
   @Test(arguments: Fault.all)
+  func `export to a failing disk leaves the whole file or none`(fault: Fault) throws {
+    let desk = try Desk()
+    let disk = try FaultyDisk(desk.folder)
+    try desk.succeed(desk.precompute())
+    let (whole, out) = (
+      desk.folder.file("whole.safetensors"), desk.folder.file("disk/out.safetensors")
+    )
+    try desk.succeed(["export", desk.folder.file("cache"), "--out", whole])
+    let bytes = try Files.read(whole)
+    let command = ["export", desk.folder.file("cache"), "--out", out]
+    try disk.failEveryCall(of: command, naming: out, fault) { place in
+      #expect(!Files.exists(out + ".part"), place)
+      if !Files.exists(out) { return }
+      #expect(try Files.read(out) == bytes, place)
+      try remove(out)
+    }
+  }
+
+  @Test(arguments: Fault.all)
   func `training on a failing disk goes on with the same command, to the same weights`(
     fault: Fault
   ) throws {
