@@ -60,12 +60,19 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
 
   /// Of every table, and so without the seal's digests of the file; sealed, the table `meta` has one
   /// value more.
-  @Test(arguments: [nil, 2], [true, false])
+  @Test(
+    arguments: [
+      Job(classes: 12, k: 3, samples: 5), Job(classes: 12, k: 3, samples: 5, featureWidth: 2),
+      Job(
+        classes: 12, k: 3, samples: 5, seed: 4, positions: Positions(maximum: 3, labels: .sample)),
+      Job(
+        classes: 12, k: 3, samples: 5, seed: 4, positions: Positions(maximum: 3, labels: .position)),
+    ], [true, false])
   func `every flipped bit of every stored value is detected`(
-    featureWidth: Int?, sealed: Bool
+    shape: Job, sealed: Bool
   ) throws {
     let folder = ScratchFolder()
-    var small = Job(classes: 12, k: 3, samples: 5, featureWidth: featureWidth)
+    var small = shape
     small.calibration = try Calibration(
       CalibrationParts.learned(key: 1).bytes(width: 4), small.manifest.encoding)
     try small.write(to: folder.path, seal: sealed)

@@ -1,6 +1,7 @@
 import Basics
 import Foundation
 import LogitCache
+import Losses
 import TestSupport
 import Testing
 
@@ -90,6 +91,44 @@ import Testing
     for shown in [block.digest, sums.finish(), digest] {
       #expect(text.contains(shown.description), "FORMAT.md should show \(shown)")
     }
+  }
+
+  /// The document's fourth example: rows of samples 0, 0 and 2, at positions 0, 2 and 1.
+  @Test func `the worked positions of the document are what the encoder writes`() throws {
+    let logits: [Float] = [2, 0.5, -1, 0, 0, 1, 11, 0.25, -1, -1, -1, -1]
+    var places = RowPlaces()
+    for positions in [[0, 2], [], [1]] as [[Int32]] { places.append(sampleAt: positions) }
+    func block(_ labels: Positions.Labels, _ ofRows: [Int32]) throws -> EncodedBlock {
+      var job = tinyJob()
+      job.manifest.encoding.positions = Positions(maximum: 3, labels: labels)
+      return try BlockEncoder(manifest: job.manifest).encode(
+        logits: logits.span, labels: ofRows, places: places, view: 0, block: 0, firstSample: 0,
+        viewDigest: Digest(of: "what the teacher saw"))
+    }
+    let bySample = try block(.sample, [0, 0, 1])
+    let parts = BlockParts(bySample.canonicalBytes)
+    #expect(parts.places[..<3] == [[10, 0], [11, 0], [1, 0]])
+    let text = try document()
+    let entries = hexadecimal(bySample.canonicalBytes[0x48..<0x58])
+    let lists = hexadecimal(parts.parts[0].bytes + parts.parts[1].bytes)
+    for shown in [entries, lists, bySample.digest.description] {
+      #expect(text.contains("`\(shown)`"), "FORMAT.md should show \(shown)")
+    }
+    // Places are beside the labels: the block is that of the first example.
+    #expect(try block(.position, [0, 3, 1]).canonicalBytes == tinyBlock().canonicalBytes)
+    var manifest = tinyJob().manifest
+    manifest.encoding.positions = Positions(maximum: 3, labels: .position)
+    let packed = try BlockProbe(manifest).packLabels(BlockLabels([0, 3, 1], places: places))
+    #expect(text.contains(hexadecimal(packed)), "FORMAT.md should show \(hexadecimal(packed))")
+    let labels: [Int32] = [0, -1, 3, -1, -1, -1, -1, 1, -1]
+    let digest = DataSetIdentity(
+      name: "", fingerprint: Digest(of: ""), labels: labels, positions: 3, classNames: []
+    ).labels.description
+    #expect(text.contains(digest), "FORMAT.md should show \(digest)")
+  }
+
+  private func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { String(format: "%02x", $0) }.joined(separator: " ")
   }
 
   @Test func `the example manifest of the document has the fingerprint it says`() throws {

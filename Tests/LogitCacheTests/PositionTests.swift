@@ -154,6 +154,24 @@ import Testing
     _ = try cache.columnsDigest()
   }
 
+  @Test func `a row that cannot be recorded is named by its position`() throws {
+    let job = Job(
+      classes: 3, k: 2, samples: 4, positions: Positions(maximum: 5, labels: .sample))
+    var places = RowPlaces()
+    for positions in [[1], [], [], [0, 4]] as [[Int32]] { places.append(sampleAt: positions) }
+    var logits = [Float](repeating: 1, count: 9)
+    logits[7] = .nan
+    let encoder = try BlockEncoder(manifest: job.manifest)
+    func encode(_ labels: [Int32]) throws {
+      _ = try encoder.encode(
+        logits: logits.span, labels: labels, places: places, view: 0, block: 0, firstSample: 0,
+        viewDigest: Digest(of: ""))
+    }
+    let found = problem { try encode([0, 0, 0]) }
+    #expect(found.message.contains("NaN for sample 3, view 0, position 4, class 1"), "\(found)")
+    #expect(problem { try encode([0, 7, 0]) }.message.contains("sample 3 has label 7"))
+  }
+
   // MARK: - Algebra
 
   @Test(arguments: UInt64(1)...4, [Positions.Labels.sample, .position])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 
+from . import places
 from .calibration import BY_FIRST_CLASS, Calibration
 from .canonical import unwrap
 from .errors import LogitCacheError, demand
@@ -76,8 +77,12 @@ class Codec:
         self.rank_groups = groups(ranked)
         self.axis_groups = groups(0 if calibration.axes is None else len(calibration.axes))
         offsets = [] if calibration.axes is None else [_OFFSETS]
+        # Which positions count is a matter of views, or of labels, which all views share.
+        self.places_in_blocks = encoding.positions is not None and not encoding.labels_positions
+        own_places = [places.COUNTS, places.GAPS] if self.places_in_blocks else []
         #: Plane and group of every entry of the directory.
         self.entries = [
+            *((plane, 0) for plane in own_places),
             *((_IDS, group) for group in range(len(self.id_groups))),
             *((_GAPS, group) for group in range(len(self.gap_groups))),
             *((plane, 0) for plane in (_LARGEST, _RANKS, _LABEL_GAPS, *norms)),
@@ -86,7 +91,7 @@ class Codec:
             *((plane, 0) for plane in (*offsets, *tails)),
         ]
 
-    def _header(self, view: int, block: int, view_digest: bytes) -> bytes:
+    def _header(self, view: int, block: int, rows: int, view_digest: bytes) -> bytes:
         encoding, samples = self.manifest.encoding, self.manifest.block_samples(block)
         return _HEADER.pack(
             b"LGCB",
@@ -95,7 +100,7 @@ class Codec:
             view,
             block,
             samples.start,
-            len(samples),
+            rows,
             encoding.classes,
             encoding.k,
             len(self.entries),
@@ -108,13 +113,19 @@ class Codec:
     def decode(self, content: bytes, view: int, block: int, labels: np.ndarray, what: str) -> Block:
         """Decodes canonical bytes; raises LogitCacheError for any that section 5 rejects.
 
-        `labels` are those of the block's samples, which table `meta` holds.
+        `labels` are those that table `meta` holds: of the block's samples, or [samples, M].
         """
         start = _HEADER.size + _ENTRY.size * len(self.entries)
         demand(len(content) >= start, f"{what} is damaged: it has only {len(content)} bytes")
         view_digest = content[_HEADER.size - 32 : _HEADER.size]
+        (rows,) = struct.unpack_from("<I", content, 24)
+        if self.manifest.encoding.labels_positions:
+            counts = [np.count_nonzero(labels >= 0)]
+        else:
+            counts = self.manifest.block_record_counts(block)
+        demand(rows in counts, f"{what} is damaged: its header says {rows} rows")
         demand(
-            content[: _HEADER.size] == self._header(view, block, view_digest),
+            content[: _HEADER.size] == self._header(view, block, rows, view_digest),
             f"{what} is damaged: its header is not the expected one",
         )
         planes = {}
@@ -131,11 +142,29 @@ class Codec:
             planes[entry] = _Plane(form, width, part, f"{what}, plane {plane}, group {group},")
             start += length
         demand(start == len(content), f"{what} is damaged: bytes follow its last plane")
-        return Block(view_digest.hex(), self._columns(planes, labels, what))
+        return Block(view_digest.hex(), self._columns(planes, rows, labels, what))
 
-    def _columns(self, planes: dict, labels: np.ndarray, what: str) -> Columns:
+    def _places(self, planes: dict, rows: int, labels: np.ndarray, what: str):
+        """Records of each sample and their positions; both None where views have one record."""
         encoding = self.manifest.encoding
-        k, rows = encoding.k, len(labels)
+        if encoding.labels_positions:
+            return places.of_labels(labels)
+        if encoding.positions is None:
+            return None, None
+        counts = planes[places.COUNTS, 0].integers(len(labels))
+        demand(counts.sum() == rows, f"{what} is damaged: its samples have other records")
+        found = places.positions(counts, planes[places.GAPS, 0].integers(rows))
+        places.check(counts, found, encoding, what)
+        return counts, found
+
+    def _columns(self, planes: dict, rows: int, labels: np.ndarray, what: str) -> Columns:
+        encoding = self.manifest.encoding
+        k = encoding.k
+        counts, positions = self._places(planes, rows, labels, what)
+        if encoding.labels_positions:
+            labels = labels[labels >= 0]
+        elif counts is not None:
+            labels = np.repeat(labels, counts)
 
         def check(condition, fault):
             demand(np.all(condition), f"{what} is damaged: {fault}")
@@ -190,6 +219,8 @@ class Codec:
             ranking=None if ranking is None else ranking.T.astype(np.int32),
             coefficients=None if coefficients is None else coefficients.T.astype(np.int32),
             offsets=None if offsets is None else offsets.astype(np.int32),
+            counts=None if counts is None else counts.astype(np.int32),
+            positions=None if positions is None else positions.astype(np.int32),
         )
 
     # Classes as digits
@@ -231,7 +262,11 @@ class Codec:
         deltas = np.diff(levels, axis=0)
         outside = columns.label_ranks >= encoding.k
         ranks = np.where(outside, columns.label_ranks.astype(np.int64) - encoding.k + 1, 0)
-        planes = [
+        planes = []
+        if self.places_in_blocks:
+            counts, found = (a.astype(np.int64) for a in (columns.counts, columns.positions))
+            planes = [write_integers(counts), write_integers(places.gaps(counts, found))]
+        planes += [
             *(write_integers(digits[group.start : group.stop]) for group in self.id_groups),
             *(write_integers(deltas[group.start : group.stop]) for group in self.gap_groups),
             _write_from_smallest(columns.largest),
@@ -254,7 +289,7 @@ class Codec:
             _ENTRY.pack(*entry, form, width, len(content))
             for entry, (form, width, content) in zip(self.entries, planes, strict=True)
         )
-        header = self._header(view, number, bytes.fromhex(block.view_digest))
+        header = self._header(view, number, columns.rows, bytes.fromhex(block.view_digest))
         return b"".join([header, directory, *(content for _, _, content in planes)])
 
 
@@ -290,7 +325,7 @@ def _unzigzag(values: np.ndarray) -> np.ndarray:
 def _ranks(planes: dict, plane: int, parts: list[range], rows: int) -> np.ndarray:
     """The integers [ranks, rows] of a plane in groups."""
     values = [
-        planes[plane, group].integers(len(part) * rows).reshape(-1, rows)
+        planes[plane, group].integers(len(part) * rows).reshape(len(part), rows)
         for group, part in enumerate(parts)
     ]
     return np.concatenate(values) if values else np.zeros((0, rows), np.int64)
@@ -310,6 +345,6 @@ def _label_entries(planes: dict, ids, levels, labels, check):
 
 
 def _write_from_smallest(values: np.ndarray) -> tuple[int, int, bytes]:
-    smallest = int(values.min())
+    smallest = int(values.min()) if len(values) else 0
     form, width, content = write_integers(values.astype(np.int64) - smallest)
     return form, width, struct.pack("<i", smallest) + content

@@ -15,10 +15,10 @@ from .calibration import Calibration
 from .canonical import digest, unwrap
 from .errors import LogitCacheError, demand
 from .features import ClassSums, is_class_sum
-from .forms import unpack_bits
 from .index import BlockInfo, Certificate
-from .manifest import Manifest, class_width, parse_manifest
+from .manifest import Manifest, parse_manifest
 from .pages import check_pages
+from .places import pack_labels, unpack_labels
 from .records import Records
 from .seal import Seal, read_seal
 from .store import TABLES, Store
@@ -181,17 +181,23 @@ class Cache:
         return self._codec.decode(content, view, block, self.labels(block), self._name(view, block))
 
     def labels(self, block: int) -> np.ndarray:
-        """The labels of the samples of a block of any view, int64."""
+        """The labels of the samples of a block of any view, int64.
+
+        Where positions have labels [samples, M], -1 for those that have none.
+        """
         what = f"{self.path}: the labels of block {block}"
-        classes, rows = self.manifest.encoding.classes, len(self.manifest.block_samples(block))
-        labels = self._get(
+        samples = len(self.manifest.block_samples(block))
+        return unpack_labels(self._packed_labels(block), samples, self.manifest.encoding, what)
+
+    def _packed_labels(self, block: int) -> bytes:
+        what = f"{self.path}: the labels of block {block}"
+        packed = self._get(
             "meta",
             _LABELS + struct.pack(">I", block),
-            lambda value: unpack_bits(unwrap(value, what), rows, class_width(classes), what),
+            lambda value: bytes(unwrap(value, what)),
         )
-        demand(labels is not None, f"{what} are missing")
-        demand(np.all(labels < classes), f"{what} are damaged: a class does not exist")
-        return labels
+        demand(packed is not None, f"{what} are missing")
+        return packed
 
     def _canonical_bytes(self, view: int, block: int) -> bytes:
         what = self._name(view, block)
@@ -219,7 +225,10 @@ class Cache:
         return records
 
     def records(self, samples, view) -> Records:
-        """The records of samples, in their order; `view` is one view or one for each sample."""
+        """The records of samples, in their order; `view` is one view or one for each sample.
+
+        With positions all records of each sample: `owners` say which of the samples asked for.
+        """
         samples = np.asarray(samples, np.int64).reshape(-1)
         views = np.broadcast_to(np.asarray(view, np.int64), samples.shape)
         outside = (samples < 0) | (samples >= self.manifest.samples)
@@ -228,6 +237,8 @@ class Cache:
             f"{self.path} has no sample {samples[outside][:1]}, it has {self.manifest.samples}",
         )
         places, rows = np.divmod(samples, self.manifest.encoding.block_rows)
+        if self.manifest.encoding.positions is not None:
+            return self._records_at_positions(views, places, rows)
         found: dict[str, np.ndarray] = {}
         kind = None
         for key in sorted({*zip(views.tolist(), places.tolist())}):
@@ -240,11 +251,26 @@ class Cache:
         demand(kind is not None, "no samples were asked for")
         return kind.with_arrays(found)
 
+    def _records_at_positions(self, views, places, rows) -> Records:
+        demand(len(rows) > 0, "no samples were asked for")
+        parts, owners = [], []
+        for key in sorted({*zip(views.tolist(), places.tolist())}):
+            block = self.block_records(*key)
+            for index in np.flatnonzero((views == key[0]) & (places == key[1])):
+                first, end = np.searchsorted(block.owners, [rows[index], rows[index] + 1])
+                parts.append({name: a[first:end] for name, a in block.arrays().items()})
+                owners.append(np.full(end - first, index))
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        joined["owners"] = np.concatenate(owners)
+        order = np.argsort(joined["owners"], kind="stable")
+        arrays = {name: values[order] for name, values in joined.items()}
+        return block.with_arrays(arrays, samples=len(rows))
+
     def info(self, view: int, block: int) -> BlockInfo | None:
         """What is known of a block without reading it; None when it is not stored."""
         what = f"{self._name(view, block)}: its index entry"
         demand(self.manifest.contains(view, block), f"{self._name(view, block)} does not exist")
-        rows = len(self.manifest.block_samples(block))
+        rows = self.manifest.block_record_counts(block)
         return self._get(
             "index",
             _KEY.pack(view, block),
@@ -360,7 +386,12 @@ class Cache:
         builder = hashlib.sha256()
         try:
             for block in range(self.manifest.blocks_per_view):
-                builder.update(self.labels(block).astype("<u4").tobytes())
+                labels = self.labels(block)
+                builder.update(labels.astype("<u4").tobytes())
+                demand(
+                    pack_labels(labels, self.manifest.encoding) == self._packed_labels(block),
+                    f"{self.path}: the labels of block {block} are not stored canonically",
+                )
         except LogitCacheError as error:
             findings.append(str(error))
             return
@@ -401,6 +432,7 @@ class Cache:
         content = self._canonical_bytes(view, block)
         decoded = self._codec.decode(content, view, block, self.labels(block), what)
         for condition, fault in [
+            (decoded.columns.rows == info.rows, "its index entry has another number of records"),
             (stored_bytes == info.stored_bytes, "its index entry has another stored length"),
             (len(content) == info.canonical_bytes, "its index entry has another length"),
             (decoded.view_digest == info.view_digest, "its index entry has another view digest"),

@@ -115,11 +115,14 @@ class BlockInfo:
     certificate: Certificate
 
     @classmethod
-    def parse(cls, value, encoding: Encoding, rows: int, what: str) -> "BlockInfo":
-        """Reads the entry of a block that has `rows` records."""
+    def parse(cls, value, encoding: Encoding, allowed: range, what: str) -> "BlockInfo":
+        """Reads the entry of a block; `allowed` are the numbers of records that it can have."""
         reader = ByteReader(unwrap(value, what), what)
-        found, canonical, stored = reader.unpack("<III")
-        demand(found == rows, f"{what} is damaged: it counts {found} rows, the block has {rows}")
+        rows, canonical, stored = reader.unpack("<III")
+        demand(
+            rows in allowed,
+            f"{what} is damaged: it counts {rows} rows, the block has {allowed[-1]}",
+        )
         block_digest, view_digest = (bytes(reader.take(32)).hex() for _ in range(2))
         planes = {}
         for _ in range(reader.unpack("<B")[0]):

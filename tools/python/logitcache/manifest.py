@@ -25,6 +25,16 @@ class SubspaceTail:
 
 
 @dataclass(frozen=True)
+class Positions:
+    """How a view has a record for each of several positions."""
+
+    #: The positions that a view can have.
+    maximum: int
+    #: Whose labels records have: "sample" or "position".
+    labels: str
+
+
+@dataclass(frozen=True)
 class Encoding:
     """How records are stored; steps are counts in one nat."""
 
@@ -38,6 +48,9 @@ class Encoding:
     subspace_tail: SubspaceTail | None
     #: "full" when the order of all classes is kept, else None.
     ranking: str | None
+    #: None when a view has one record.
+    positions: Positions | None
+    #: Samples of a block.
     block_rows: int
     codec: int
     zstd_level: int
@@ -46,6 +59,16 @@ class Encoding:
     def tail_temperatures(self) -> tuple[Fraction, ...]:
         """The temperatures at which a record has a tail ratio: none when k = C."""
         return self.temperatures if self.k < self.classes else ()
+
+    @property
+    def block_records(self) -> int:
+        """No block has more records."""
+        return self.block_rows * (1 if self.positions is None else self.positions.maximum)
+
+    @property
+    def labels_positions(self) -> bool:
+        """Whether positions have labels, and not samples."""
+        return self.positions is not None and self.positions.labels == "position"
 
 
 @dataclass(frozen=True)
@@ -81,6 +104,13 @@ class Manifest:
         """The samples of a block of any view."""
         first = block * self.encoding.block_rows
         return range(first, min(first + self.encoding.block_rows, self.samples))
+
+    def block_record_counts(self, block: int) -> range:
+        """How many records a block can have: one a sample, unless there are positions."""
+        samples, positions = len(self.block_samples(block)), self.encoding.positions
+        if positions is None:
+            return range(samples, samples + 1)
+        return range(samples * positions.maximum + 1)
 
     def contains(self, view: int, block: int) -> bool:
         """Whether a complete cache has this block."""
@@ -179,7 +209,8 @@ def _check_sizes(manifest: Manifest) -> None:
     demand(1 <= manifest.samples <= 2**40, f"{manifest.samples} samples cannot be cached")
     demand(1 <= manifest.views <= 2**24, f"{manifest.views} views cannot be cached")
     demand(manifest.blocks_per_view < 2**32, f"{manifest.blocks_per_view} blocks are too many")
-    demand(manifest.samples * manifest.views <= 2**48, "there are too many records")
+    positions = 1 if encoding.positions is None else encoding.positions.maximum
+    demand(manifest.samples * manifest.views * positions <= 2**48, "there are too many records")
     demand(0 <= manifest.seed < 2**63, f"the seed {manifest.seed} is not below 2^63")
     demand(
         len(manifest.class_names) == encoding.classes,
@@ -206,7 +237,7 @@ def _encoding(value) -> Encoding:
             codec=int,
             zstdLevel=int,
         ),
-        dict(featureWidth=int, subspaceTail=dict, ranking=str),
+        dict(featureWidth=int, subspaceTail=dict, ranking=str, positions=dict),
     )
 
     def within(name: str, least: int, greatest: int):
@@ -234,15 +265,23 @@ def _encoding(value) -> Encoding:
         ),
         subspace_tail=_subspace_tail(value["subspaceTail"]) if "subspaceTail" in value else None,
         ranking=value.get("ranking"),
+        positions=_positions(value["positions"]) if "positions" in value else None,
         block_rows=within("blockRows", 1, 2**16),
         codec=within("codec", 1, 1),
         zstd_level=within("zstdLevel", 1, 19),
     )
+    if encoding.positions is not None:
+        demand(not has_features, "features stand beside positions")
+        demand(
+            encoding.block_records <= 2**16,
+            f"{encoding.block_rows} samples of {encoding.positions.maximum} positions do not fit "
+            "a block",
+        )
     if encoding.ranking is not None:
         _check_ranking(encoding)
     demand(
         largest_block(encoding) <= LARGEST_BLOCK,
-        f"{encoding.block_rows} rows of k = {encoding.k} do not fit a block",
+        f"{encoding.block_records} rows of k = {encoding.k} do not fit a block",
     )
     demand(
         encoding.subspace_tail is None or encoding.k < classes,
@@ -257,8 +296,8 @@ def _check_ranking(encoding: Encoding) -> None:
     demand(encoding.subspace_tail is None, "a ranking stands beside a subspace tail")
     demand(encoding.classes <= 2**16, f"{encoding.classes} classes are too many for a ranking")
     demand(
-        encoding.block_rows <= 2**26 // encoding.classes,
-        f"{encoding.block_rows} rows of {encoding.classes} ranked classes do not fit a block",
+        encoding.block_records <= 2**26 // encoding.classes,
+        f"{encoding.block_records} rows of {encoding.classes} ranked classes do not fit a block",
     )
 
 
@@ -269,6 +308,14 @@ def _subspace_tail(value) -> SubspaceTail:
     for key, greatest in limits.items():
         demand(1 <= value[key] <= greatest, f"{name}.{key} is {value[key]}, at most {greatest}")
     return SubspaceTail(*(value[key] for key in limits))
+
+
+def _positions(value) -> Positions:
+    name = "encoding.positions"
+    _members(value, name, dict(maximum=int, labels=str))
+    demand(2 <= value["maximum"] <= 4096, f"{name}.maximum is {value['maximum']}, not 2...4096")
+    demand(value["labels"] in ("sample", "position"), f"{name}.labels is {value['labels']!r}")
+    return Positions(value["maximum"], value["labels"])
 
 
 def largest_block(encoding: Encoding) -> int:
@@ -282,7 +329,10 @@ def largest_block(encoding: Encoding) -> int:
     if encoding.ranking is not None:
         integers += encoding.classes - encoding.k - 1
         fixed += 136
-    return fixed + encoding.block_rows * 6 * integers
+    if encoding.positions is not None:
+        integers += 2
+        fixed += 16
+    return fixed + encoding.block_records * 6 * integers
 
 
 def class_width(classes: int) -> int:

@@ -16,6 +16,8 @@ class Columns:
     in their own steps; `feature_norms` are codes, None unless features are kept. `coefficients`
     [rows, axes] and `offsets` are those of a subspace tail, in their steps; None without one.
     `ranking` [rows, C - k] are the classes behind the head, best first; None unless kept.
+    `counts` [samples] are the records of each sample and `positions` [rows] theirs; None where a
+    view has one record.
     """
 
     ids: np.ndarray
@@ -29,6 +31,8 @@ class Columns:
     ranking: np.ndarray | None = None
     coefficients: np.ndarray | None = None
     offsets: np.ndarray | None = None
+    counts: np.ndarray | None = None
+    positions: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -67,6 +71,18 @@ class Columns:
             ranking=ranking,
             coefficients=coefficients,
             row_offsets=offsets,
+            **self._places(encoding),
+        )
+
+    def _places(self, encoding: Encoding) -> dict:
+        if self.counts is None:
+            return {}
+        samples = len(self.counts)
+        return dict(
+            samples=samples,
+            maximum_positions=encoding.positions.maximum,
+            owners=np.repeat(np.arange(samples), self.counts),
+            positions=self.positions,
         )
 
 
@@ -77,13 +93,16 @@ def feature_norms(codes: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Records:
-    """What the teacher said about B views; logits and gaps in nats.
+    """What the teacher said about B views, or at B positions of views; logits and gaps in nats.
 
     The logit of head entry j is `largest_logits - gaps[:, j]`. `log_tail_ratios` [B, temperatures]
     are log(tail mass / head mass) at `tail_temperatures`; both are empty when k = C. `coefficients`
     [B, axes] and `row_offsets` [B] are what `Cache.axes` rebuilds full rows from; None without a
     subspace tail. `ranking` [B, C] are all classes in the teacher's order, ties lower class first;
     None unless the cache keeps it.
+
+    With positions `owners` [B] say which of `samples` views each record is of, ascending, and
+    `positions` [B] where in it, ascending, below `maximum_positions`; all are None without.
     """
 
     classes: int
@@ -99,6 +118,10 @@ class Records:
     ranking: np.ndarray | None = None
     coefficients: np.ndarray | None = None
     row_offsets: np.ndarray | None = None
+    samples: int | None = None
+    maximum_positions: int | None = None
+    owners: np.ndarray | None = None
+    positions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -112,9 +135,14 @@ class Records:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
-    def with_arrays(self, arrays: dict[str, np.ndarray]) -> "Records":
-        """The same kind of records with other arrays."""
-        known = {"classes": self.classes, "tail_temperatures": self.tail_temperatures}
+    def with_arrays(self, arrays: dict[str, np.ndarray], samples: int | None = None) -> "Records":
+        """The same kind of records with other arrays; with positions those of some samples."""
+        known = dict(
+            classes=self.classes,
+            tail_temperatures=self.tail_temperatures,
+            samples=samples,
+            maximum_positions=self.maximum_positions,
+        )
         return Records(**known, **{"feature_norms": None, **arrays})
 
     def logits(self) -> np.ndarray:

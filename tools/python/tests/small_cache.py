@@ -16,6 +16,7 @@ from logitcache.calibration import Calibration
 from logitcache.canonical import canonical_json
 from logitcache.forms import pack_bits
 from logitcache.manifest import Manifest, class_width, parse_manifest
+from logitcache.places import of_labels, pack_labels
 from logitcache.records import Columns
 from logitcache.seal import chunk_size
 
@@ -112,11 +113,23 @@ def random_axes(encoding: dict, generator: np.random.Generator) -> bytes:
     )
 
 
+def random_places(encoding, labels: np.ndarray, generator: np.random.Generator):
+    """Records of each sample and their positions, and the label of each record."""
+    if encoding.positions is None:
+        return None, None, labels
+    if encoding.labels_positions:
+        return *of_labels(labels), labels[labels >= 0]
+    shape = len(labels), encoding.positions.maximum
+    counts, positions = of_labels((generator.random(shape) < generator.random((shape[0], 1))) - 1)
+    return counts, positions, np.repeat(labels, counts)
+
+
 def random_columns(
     manifest: Manifest, axes: int | None, labels: np.ndarray, generator: np.random.Generator
 ) -> Columns:
     """Records as a teacher could have given them, some with far values, some wrong."""
     encoding = manifest.encoding
+    counts, positions, labels = random_places(encoding, labels, generator)
     classes, k, rows = encoding.classes, encoding.k, len(labels)
     every = np.arange(rows)
     spread = generator.choice([20, 900], (rows, 1))
@@ -145,6 +158,8 @@ def random_columns(
         ranking=None if encoding.ranking is None else order[:, k:].astype(np.int32),
         coefficients=None if axes is None else integers(rows, axes),
         offsets=None if axes is None else integers(rows),
+        counts=None if counts is None else counts.astype(np.int32),
+        positions=None if positions is None else positions.astype(np.int32),
     )
 
 
@@ -166,8 +181,12 @@ class SmallCache:
     def __post_init__(self):
         generator = np.random.default_rng(self.seed)
         if self.labels is None:
-            classes, samples = self.document["encoding"]["classes"], self.document["dataSet"]
-            self.labels = generator.integers(0, classes, samples["samples"])
+            encoding, samples = self.document["encoding"], self.document["dataSet"]["samples"]
+            classes, positions = encoding["classes"], encoding.get("positions", {})
+            self.labels = generator.integers(0, classes, samples)
+            if positions.get("labels") == "position":
+                shape = samples, positions.get("maximum", 1)
+                self.labels = np.maximum(generator.integers(-classes, classes, shape), -1)
         self.calibration = random_calibration(self.document, self.key, generator)
         self.document = complete(self.document, self.labels, self.calibration)
         self.manifest = parse_manifest(canonical_json(self.document), "small")
@@ -203,6 +222,8 @@ class SmallCache:
         content = self.contents[key]
         rows = self.columns[key].rows
         statistic = struct.pack("<dd", 0, 0) + variable(0) + variable(1) + variable(rows)
+        if rows == 0:
+            statistic = struct.pack("<dd", 0, 0) + variable(0) + variable(0)
         certificate = variable(rows) * 2 + statistic * (
             1 + 4 * len(self.manifest.encoding.temperatures)
         )
@@ -259,9 +280,8 @@ class SmallCache:
                 **self.class_sums(),
             },
         }
-        width = class_width(self.manifest.encoding.classes)
         for block in range(self.manifest.blocks_per_view):
-            packed = pack_bits(self.block_labels(block), width)
+            packed = pack_labels(self.block_labels(block), self.manifest.encoding)
             tables["meta"][b"labels" + struct.pack(">I", block)] = packed
         for key in self.contents:
             if key not in missing:

@@ -19,8 +19,9 @@ from .teacher import TeacherBatch
 class ReplayBatch:
     """Views and what the teacher said about them, row by row.
 
-    `elements` are pixels uint8 [B, h, w, c] or features float32 [B, width]; `labels` [B];
-    `partners` [B] and `own_shares` [B] are the samples mixed in and the own share of each view.
+    `elements` are pixels uint8 [B, h, w, c] or features float32 [B, width]; `labels` [B], with
+    positions [B, M], -1 where there is no record (`teacher.mask`); `partners` [B] and `own_shares`
+    [B] are the samples mixed in and the own share of each view.
     """
 
     samples: torch.Tensor
@@ -32,7 +33,7 @@ class ReplayBatch:
     teacher: TeacherBatch
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.samples)
 
     def images(self, mean: float = 0.0, deviation: float = 1.0) -> torch.Tensor:
         """The pixels as float32 [B, c, h, w] from 0 to 1, then (x - mean) / deviation."""
@@ -73,8 +74,9 @@ def collate(items) -> ReplayBatch:
 class ReplayDataset(torch.utils.data.Dataset):
     """A cache's records with their views, V * n of them: item i is sample i % n of view i // n.
 
-    An item is a ReplayBatch of one row; a DataLoader fetches whole batches at once. Cache and data
-    are opened when a process first needs them, so each worker has its own.
+    An item is a ReplayBatch of one view, with all records of it; a DataLoader fetches whole
+    batches at once. Cache and data are opened when a process first needs them, so each worker has
+    its own.
     """
 
     def __init__(
@@ -136,19 +138,33 @@ class ReplayDataset(torch.utils.data.Dataset):
         rendered = renderer.render(samples, views)
         records = cache.records(samples, views)
         demand(
-            np.array_equal(records.labels, renderer.data_set.labels[samples]),
+            np.array_equal(records.labels, _labels(renderer.data_set, samples, records)),
             f"{self.path} has other labels than {renderer.data_set.name}",
         )
         teacher = TeacherBatch.from_records(records)
+        labels = teacher.labels
+        if teacher.owners is not None:
+            labels = teacher.padded(labels, -1)
         return ReplayBatch(
             samples=torch.from_numpy(samples),
             views=torch.from_numpy(views),
             elements=torch.from_numpy(rendered.elements),
-            labels=teacher.labels,
+            labels=labels,
             partners=torch.from_numpy(rendered.partners).long(),
             own_shares=torch.from_numpy(rendered.own_shares),
             teacher=teacher,
         )
+
+
+def _labels(data_set: DataSet, samples: np.ndarray, records) -> np.ndarray:
+    """The labels that the records should have."""
+    labels = data_set.labels[samples]
+    if records.owners is None:
+        return labels
+    if labels.ndim == 1:
+        return labels[records.owners]
+    # Exactly the positions with a label have a record.
+    return labels[labels >= 0]
 
 
 class EpochSampler(torch.utils.data.Sampler):

@@ -1,9 +1,13 @@
 """Losses of student logits [B, C] against sparse records: means over the batch, in nats.
 
+For records at positions student logits may be [samples, M, C]; means are then over the positions
+that have a record, and 0 where none has.
+
 Teacher values are constants. Work is done in the type of the student's logits. Losses that need
 what a truncated record does not hold refuse it, unless `tail` says how to go on.
 """
 
+import functools
 import math
 
 import torch
@@ -13,12 +17,21 @@ from ..errors import demand
 from .teacher import TeacherBatch
 
 
-def _check(student: Tensor, teacher: TeacherBatch) -> None:
-    demand(
-        student.shape == (len(teacher), teacher.classes),
-        f"student logits {list(student.shape)} do not fit {len(teacher)} records of "
-        f"{teacher.classes} classes",
-    )
+def _over_records(loss):
+    """Gives a loss the student's logits of each record."""
+
+    @functools.wraps(loss)
+    def over_records(student: Tensor, teacher: TeacherBatch, *arguments, **options) -> Tensor:
+        if teacher.owners is not None:
+            student = teacher.rows(student)
+        demand(
+            student.shape == (len(teacher), teacher.classes),
+            f"student logits {list(student.shape)} do not fit {len(teacher)} records of "
+            f"{teacher.classes} classes",
+        )
+        return loss(student, teacher, *arguments, **options) if len(teacher) else student.sum()
+
+    return over_records
 
 
 def _outside(student: Tensor, ids: Tensor) -> Tensor:
@@ -27,6 +40,7 @@ def _outside(student: Tensor, ids: Tensor) -> Tensor:
     return mask.scatter_(1, ids, False)
 
 
+@_over_records
 def kd(
     student: Tensor, teacher: TeacherBatch, temperature: float = 1.0, tail: str = "uniform"
 ) -> Tensor:
@@ -36,7 +50,6 @@ def kd(
     taken as one class. An infinite temperature gives the limit, half the squared difference of
     centred logits over C; it needs the whole row, or `teacher.mean_tail_logits`.
     """
-    _check(student, teacher)
     demand(tail in ("uniform", "bucket"), f"KD has no tail {tail!r}")
     if math.isinf(temperature):
         difference = _difference(student, teacher, "mean")
@@ -59,13 +72,13 @@ def _tail_divergence(log_q, log_tail, outside, classes: int, tail: str) -> Tenso
     return mass * (log_tail - math.log(classes) - mean)
 
 
+@_over_records
 def mse(student: Tensor, teacher: TeacherBatch, tail: str = "exact") -> Tensor:
     """The mean over B and C of (s - t)^2, as in Kim and others 2021.
 
     `tail` is "exact", which refuses k < C; "drop", where a difference outside the head counts as
     0; or "mean", which needs `teacher.mean_tail_logits`.
     """
-    _check(student, teacher)
     return _difference(student, teacher, tail).square().mean()
 
 
@@ -86,6 +99,7 @@ def _difference(student: Tensor, teacher: TeacherBatch, tail: str) -> Tensor:
     return rest.scatter(1, teacher.class_ids, student.gather(1, teacher.class_ids) - head)
 
 
+@_over_records
 def dist(
     student: Tensor,
     teacher: TeacherBatch,
@@ -99,7 +113,6 @@ def dist(
 
     rho is the correlation of softmax(s / tau) and softmax(t / tau), the tail's mass spread evenly.
     """
-    _check(student, teacher)
     log_p, log_tail = teacher.log_shares(temperature, student.dtype)
     wanted = torch.zeros_like(student)
     if log_tail is not None:
@@ -118,6 +131,7 @@ def _correlation(a: Tensor, b: Tensor, axis: int, epsilon: float) -> Tensor:
     return (a * b).sum(axis) / (norms + epsilon)
 
 
+@_over_records
 def pld(
     student: Tensor, teacher: TeacherBatch, temperature: float = 1.0, tail: str = "drop"
 ) -> Tensor:
@@ -129,7 +143,6 @@ def pld(
     classes, those behind the head with weights that fall with the rank, and have no tail. Not
     twice differentiable.
     """
-    _check(student, teacher)
     demand(tail in ("drop", "uniform"), f"PLD has no tail {tail!r}")
     log_p, log_tail = teacher.log_shares(temperature, student.dtype)
     log_label = teacher.log_label_share(temperature, student.dtype)

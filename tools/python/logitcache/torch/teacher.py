@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import softplus
 
-from ..errors import LogitCacheError
+from ..errors import LogitCacheError, demand
 from ..records import Records
 
 
 @dataclass(frozen=True)
 class TeacherBatch:
-    """Records of B views with k of C classes each; values in nats, see `logitcache.Records`.
+    """B records with k of C classes each; values in nats, see `logitcache.Records`.
+
+    With positions they are of `samples` views with up to `maximum_positions` records each.
 
     `mean_tail_logits` [B] are the means of the C - k logits outside the head, None unless they
     are known from elsewhere: a cache does not keep them.
@@ -32,14 +34,25 @@ class TeacherBatch:
     coefficients: torch.Tensor | None = None
     row_offsets: torch.Tensor | None = None
     mean_tail_logits: torch.Tensor | None = None
+    samples: int | None = None
+    maximum_positions: int | None = None
+    owners: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
 
     @classmethod
     def from_records(cls, records: Records) -> "TeacherBatch":
         """Copies records; class ids and labels become int64, as indices must be."""
         arrays = {name: torch.tensor(value) for name, value in records.arrays().items()}
-        for name in {"class_ids", "labels", "label_ranks", "ranking"} & arrays.keys():
+        indices = {"class_ids", "labels", "label_ranks", "ranking", "owners", "positions"}
+        for name in indices & arrays.keys():
             arrays[name] = arrays[name].long()
-        return cls(records.classes, records.tail_temperatures, **arrays)
+        return cls(
+            records.classes,
+            records.tail_temperatures,
+            samples=records.samples,
+            maximum_positions=records.maximum_positions,
+            **arrays,
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +65,37 @@ class TeacherBatch:
     def tail_classes(self) -> int:
         """C - k."""
         return self.classes - self.k
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Which positions have a record, bool [samples, M]; the others count in no loss."""
+        demand(self.owners is not None, "these records are not of positions: there is no mask")
+        mask = torch.zeros(
+            self.samples, self.maximum_positions, dtype=torch.bool, device=self.owners.device
+        )
+        mask[self.owners, self.positions] = True
+        return mask
+
+    def padded(self, values: torch.Tensor, filler) -> torch.Tensor:
+        """Values of each record [B, ...] as [samples, M, ...], `filler` where there is none."""
+        shape = self.samples, self.maximum_positions, *values.shape[1:]
+        full = values.new_full(shape, filler)
+        full[self.owners, self.positions] = values
+        return full
+
+    def rows(self, student: torch.Tensor) -> torch.Tensor:
+        """The rows [B, C] of student logits [samples, M, C] that have a record, in its order.
+
+        Losses take either; their mean is over the rows that have a record.
+        """
+        if student.dim() < 3:
+            return student
+        shape = self.samples, self.maximum_positions, self.classes
+        demand(
+            student.shape == shape,
+            f"student logits {list(student.shape)} do not fit records of {list(shape)}",
+        )
+        return student[self.owners, self.positions]
 
     def map(self, change) -> "TeacherBatch":
         """The batch with every tensor changed."""
@@ -72,14 +116,16 @@ class TeacherBatch:
     def concatenate(cls, batches: list["TeacherBatch"]) -> "TeacherBatch":
         """The rows of batches of one cache, in order."""
         first = batches[0]
-        return dataclasses.replace(
-            first,
-            **{
-                field.name: torch.cat([getattr(batch, field.name) for batch in batches])
-                for field in dataclasses.fields(cls)
-                if isinstance(getattr(first, field.name), torch.Tensor)
-            },
-        )
+        joined = {
+            field.name: torch.cat([getattr(batch, field.name) for batch in batches])
+            for field in dataclasses.fields(cls)
+            if isinstance(getattr(first, field.name), torch.Tensor)
+        }
+        if first.owners is not None:
+            before = torch.tensor([0, *(batch.samples for batch in batches)]).cumsum(0)
+            parts = [batch.owners + start for batch, start in zip(batches, before.tolist())]
+            joined |= dict(owners=torch.cat(parts), samples=int(before[-1]))
+        return dataclasses.replace(first, **joined)
 
     def log_tail_ratio(self, temperature: float) -> torch.Tensor | None:
         """log(tail mass / head mass) [B] at a planned temperature; None when there is no tail.
