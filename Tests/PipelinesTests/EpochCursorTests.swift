@@ -162,7 +162,8 @@ private struct RaggedStore {
       for sample in range {
         places.append(sampleAt: positions[key.view][sample])
         for position in positions[key.view][sample] {
-          logits += [Float(number(key.view, sample, Int(position))), 0, -1]
+          let viewed = key.view * samples + sample
+          logits += [Float(viewed * Self.maximum + Int(position)), 0, -1]
         }
       }
       try writer.append([
