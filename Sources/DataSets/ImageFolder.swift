@@ -47,8 +47,9 @@ struct ImageFolder {
   /// - Throws: `Problem`: `.noInput` when folder or list cannot be read, `.configuration` when something
   ///   in them does not belong there.
   func files() throws -> (files: [File], classNames: [String]) {
-    if let classes, let twice = classes.enumerated().first(where: { classes[..<$0].contains($1) }) {
-      throw Problem(.configuration, "\(source) names the class '\(twice.element)' twice")
+    var seen: Set<String> = []
+    if let twice = classes?.first(where: { !seen.insert($0).inserted }) {
+      throw Problem(.configuration, "\(source) names the class '\(twice)' twice")
     }
     let (files, classNames) = isFolder(path) ? try filesOfFolder() : try filesOfList()
     var counts = [Int](repeating: 0, count: classNames.count)
@@ -75,7 +76,8 @@ struct ImageFolder {
       }
     }
     if let classes {
-      if let absent = classes.first(where: { !classNames.contains($0) }) {
+      let found = Set(classNames)
+      if let absent = classes.first(where: { !found.contains($0) }) {
         throw Problem(.configuration, "\(source): \(path) has no folder for the class '\(absent)'")
       }
       classNames = classes

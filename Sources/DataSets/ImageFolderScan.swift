@@ -7,7 +7,7 @@ extension ImageFolder {
   /// Threads share the work and change nothing in the result. The index beside the description is
   /// written anew when something was decoded, also before an error or an interruption ends the scan;
   /// where it cannot be written, the next scan decodes again.
-  /// - Throws: `Problem` that counts the files that cannot be decoded and says why for the first.
+  /// - Throws: `Problem` that counts the files that cannot be decoded and says why for the first ten.
   func scan(
     _ files: [File], _ range: Range<Int>, progress: (_ done: Int, _ total: Int) -> Void
   ) throws -> [ImageEntry] {
@@ -25,6 +25,7 @@ extension ImageFolder {
       for (file, entry) in zip(wanted, entries) { index.entries[file.name] = entry }
       try? index.write(files.map(\.name), to: indexPath)
     }
+    progress(0, missing.count)
     // Rounds, so that progress is shown and an interruption heard on this thread.
     for start in stride(from: 0, to: missing.count, by: picturesPerRound) {
       let round = missing[start..<min(start + picturesPerRound, missing.count)]
@@ -42,20 +43,23 @@ extension ImageFolder {
         throw Interruption.problem(after: "\(start + round.count) of \(missing.count) pictures")
       }
     }
-    if let first = problems.first {
-      throw Problem(
-        first.kind,
-        problems.count == 1
-          ? "\(first)"
-          : "\(problems.count) of \(wanted.count) pictures of \(source) cannot be used; the first: "
-            + "\(first)")
-    }
+    guard problems.isEmpty else { throw summary(of: problems, pictures: wanted.count) }
     return entries.map { $0! }
+  }
+
+  /// One problem as it is, several counted, with the first ones' words.
+  private func summary(of problems: [Problem], pictures: Int) -> Problem {
+    if problems.count == 1 { return problems[0] }
+    let shown = problems.prefix(10).map(\.message).joined(separator: "; ")
+    return Problem(
+      problems[0].kind,
+      "\(problems.count) of \(pictures) pictures of \(source) cannot be used: \(shown)"
+        + (problems.count > 10 ? "; ..." : ""))
   }
 }
 
 /// Enough that threads rarely wait for each other at a round's end.
-private let picturesPerRound = 1024
+private let picturesPerRound = 512
 
 /// A file's length and time.
 private struct FileState {

@@ -165,7 +165,7 @@ private struct Look: Hashable {
     #expect(try album.problem(path: "absent").kind == .noInput)
   }
 
-  @Test func `damaged pictures are counted and the first is named with the decoder's words`() throws
+  @Test func `damaged pictures are counted and named with the decoder's words`() throws
   {
     let whole = try PictureFiles.read("colour-420.jpg")
     try Files.writeAtomically(Array(whole.prefix(900)), to: album.file("jpeg/turned.jpg"))

@@ -66,7 +66,8 @@ class Renderer:
         demand(np.all((views >= 0) & (views < 2**32)), "a view must be from 0 to 2^32 - 1")
         elements = np.empty((len(samples), *self.data_set.sample_shape), self.data_set.dtype)
         mixed_in, shares = samples.copy(), np.full(len(samples), ONE)
-        rows = max(1, _PIECE // max(1, int(np.prod(self.data_set.sample_shape))))
+        least = 1 if self.data_set.is_stack else 32
+        rows = max(least, _PIECE // max(1, int(np.prod(self.data_set.sample_shape))))
         for number in np.unique(views).tolist():
             chosen = np.flatnonzero(views == number)
             for start in range(0, len(chosen), rows):
