@@ -85,6 +85,12 @@ package func exportRecords(_ job: ExportJob) throws -> ExportReport {
       .corrupt,
       "\(job.cache) is not complete: finish it first, or export what it holds with --unfinished")
   }
+  guard cache.manifest.encoding.positions == nil else {
+    throw Problem(
+      .usage,
+      "\(job.cache) has records at many positions of a view, and export writes one record for each view; "
+        + "read it with the Swift product LogitCache or the Python package")
+  }
   if let out = job.out, Files.exists(out), !job.replaces {
     throw Problem(.cannotCreate, "\(out) exists: choose another name, or replace it with --force")
   }

@@ -30,6 +30,12 @@ struct ImportInput: Sendable {
         .corrupt,
         "\(first.name) has \(samples) samples, data set \(dataSet.name) has \(dataSet.count)")
     }
+    if let dataSet, dataSet.positions > 1 {
+      throw Problem(
+        .corrupt,
+        "data set \(dataSet.name) has labels for \(dataSet.positions) positions of a sample, and import "
+          + "takes one row for each view: leave out --data")
+    }
     let classNames = try ImportInput.classNames(job, dataSet, rows)
     classes = classNames.count
     labels = try ImportInput.labels(job, dataSet, samples: samples, classes: classes, first)
