@@ -11,7 +11,8 @@ struct LogitCacheCommand: ParsableCommand {
     abstract: "Run a teacher once, keep what it said, train any number of students from it.",
     discussion: """
       Exit codes: 0 done; 64 usage; 65 corrupt or mismatching data; 66 no input; 69 nothing fits \
-      what plan was asked for; 73/74 cannot write; 75 interrupted, run again; 78 bad configuration.
+      what plan was asked for, or a worker gave up; 73/74 cannot write; 75 interrupted, run \
+      again; 78 bad configuration.
       """,
     subcommands: [
       PlanCommand.self, PrecomputeCommand.self, TrainCommand.self, EvaluateCommand.self,

@@ -14,8 +14,8 @@ struct WorkerConfiguration: Sendable {
   let inFlight: Int
   /// How often workers that died are started again in a run.
   let restarts: Int
-  /// How long an answer may take.
-  let timeout: Double
+  /// How long an answer may take, in seconds.
+  let timeout: Int
   let parameters: JSONValue
   /// Smaller probabilities count as this one.
   let floor: Float
@@ -30,7 +30,7 @@ struct WorkerConfiguration: Sendable {
     processes = value["processes"]?.integer ?? 1
     inFlight = value["in-flight"]?.integer ?? 2
     restarts = value["restarts"]?.integer ?? 3
-    timeout = value["timeout-seconds"]?.double ?? 600
+    timeout = value["timeout-seconds"]?.integer ?? 600
     parameters = value["parameters"] ?? .object([:])
     floor = value["floor"]?.double.map { Float($0) } ?? Float.leastNormalMagnitude
     guard floor >= Float.leastNormalMagnitude else {

@@ -36,7 +36,7 @@ final class WorkerProcess: @unchecked Sendable {
   /// Sends a hello and waits for the welcome.
   ///
   /// - Throws: `WorkerEnd`.
-  func greet(_ hello: [UInt8], within seconds: Double) throws -> WorkerWelcome {
+  func greet(_ hello: [UInt8], within seconds: Int) throws -> WorkerWelcome {
     let frame = WorkerFrame(kind: .hello, request: 0, payload: hello)
     let answer = try ask(frame.bytes, request: 0, within: seconds)
     do {
@@ -51,18 +51,18 @@ final class WorkerProcess: @unchecked Sendable {
   /// Sends a frame and waits for the answer; several threads may.
   ///
   /// - Throws: `WorkerEnd`.
-  func ask(_ frame: [UInt8], request: UInt64, within seconds: Double) throws -> WorkerFrame {
+  func ask(_ frame: [UInt8], request: UInt64, within seconds: Int) throws -> WorkerFrame {
     let clock = SuspendingClock()
     let start = clock.now
-    var left: Double { seconds - (clock.now - start).inSeconds }
+    var left: Double { Double(seconds) - (clock.now - start).inSeconds }
     condition.withLock { _ = waiting.insert(request) }
-    if !child.write(frame, within: seconds), left > 0 {
+    if !child.write(frame, within: Double(seconds)), left > 0 {
       // It reads no more: then it is about to end, or useless.
       if !child.waitForEnd(within: 1) { throw stop(.died("closed its standard input")) }
     }
     while true {
       if let answer = try wait(for: request, atMost: min(left, 1)) { return answer }
-      if left <= 0 { throw stop(.died("gave no answer within \(seconds) seconds")) }
+      if left <= 0 { throw stop(.died("gave no answer within \(seconds) s")) }
       if request == 0 && Interruption.isRequested {
         throw stop(.refused(Interruption.problem(after: "waiting for a worker to be ready")))
       }

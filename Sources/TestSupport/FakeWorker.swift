@@ -15,7 +15,7 @@ public enum FakeWorker {
     return "[" + words.map { "'\($0)'" }.joined(separator: ", ") + "]"
   }
 
-  /// What it gives for a view: the sum of its elements c, c + C, c + 2 C, ... less 4096, over 512.
+  /// What it gives for a view: for class c the sum of elements c, c + C, c + 2 C and so on, less 4096, over 512.
   public static func row(of view: some Collection<Float>, classes: Int) -> [Float] {
     (0..<classes).map { c in
       let sum = view.enumerated().reduce(Float(0)) {

@@ -59,7 +59,8 @@ import Testing
     let last = result.exitCode == 0 ? result : try Program.run(precompute("killed"))
     #expect(last.exitCode == 0, "\(last.errors)")
     #expect(digest(in: last) == digest(in: whole))
-    #expect(killed == 0 || result.errors.contains("was ended by signal 9"), "\(result.errors)")
+    // A single one may have been about to end by itself.
+    #expect(killed < 2 || result.errors.contains("was ended by signal 9"), "\(result.errors)")
   }
 
   @Test func `a run that is killed takes its worker with it, and goes on with the same digest`()
