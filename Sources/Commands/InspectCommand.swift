@@ -20,7 +20,8 @@ struct InspectCommand: ParsableCommand {
   @Option(help: "Print one record: the view, default 0.")
   var view: Int?
 
-  @Option(help: "The data set, for the picture or text of --sample; default: the name in the cache.")
+  @Option(
+    help: "The data set, for the picture or text of --sample; default: the name in the cache.")
   var data: String?
 
   @Flag(help: "Print the report as JSON (schemas/inspect.schema.json).")

@@ -64,7 +64,7 @@ import Testing
 
   @Test(arguments: [
     "fashion-mnist/teacher.yaml", "onnx/character-reader.teacher.yaml", "characters/teacher.yaml",
-    "pytorch/teacher.yaml",
+    "pytorch/teacher.yaml", "languages/teacher.yaml",
   ])
   func `the example teachers fit their schema`(name: String) throws {
     let root = #filePath.components(separatedBy: "/Tests/")[0]
