@@ -5,6 +5,7 @@ import LogitCache
 import Losses
 import Networks
 import Pipelines
+import Teachers
 import TestSupport
 import Testing
 import Views
