@@ -19,11 +19,11 @@ struct TokenDesk {
 
   func plan(
     _ loss: String, data: String? = nil, model: String = "mlp-16", epochs: Int = 3,
-    batch: Int = 16, _ settings: String...
+    batch: Int = 16, learningRate: Double = 0.1, _ settings: String...
   ) throws -> TrainingPlan {
     let lines = [
       "version: 1", "data: \(data ?? self.data)", "model: \(model)", "loss: \(loss)",
-      "epochs: \(epochs)", "batch: \(batch)", "learning-rate: 0.1",
+      "epochs: \(epochs)", "batch: \(batch)", "learning-rate: \(learningRate)",
       "normalise: {mean: 0, deviation: 1}",
     ]
     return try TrainingPlan(
