@@ -126,7 +126,7 @@ let package = Package(
       ["BLAS", "ChildProcess", "LMDB", "Compression", "FreeType", "JPEG", "PNG", "Basics"]),
     tests(of: "ONNXRuntime", ["ONNXRuntime", "Arrays", "Basics"]),
     tests(of: "Arrays", ["Arrays", "Basics"]),
-    tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression"]),
+    tests(of: "DataSets", ["DataSets", "Arrays", "Basics", "Compression", "JPEG", "PNG"]),
     tests(of: "Views", ["Views", "DataSets", "Basics"], resources: [.copy("Golden")]),
     tests(of: "Losses", ["Losses", "Basics"], resources: [.copy("Vectors")]),
     tests(of: "LogitCache", ["LogitCache", "LMDB", "Losses", "Basics", "Compression"]),

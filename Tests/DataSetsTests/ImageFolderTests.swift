@@ -1,6 +1,8 @@
 import Basics
 import DataSets
 import Foundation
+import JPEG
+import PNG
 import TestSupport
 import Testing
 
@@ -11,15 +13,16 @@ private struct Album {
   init() throws { try PictureFiles.copy(to: folder) }
 
   @discardableResult
-  func open(_ rest: String = "", path: String = "pictures", range: String = "") throws
-    -> any DataSet
-  {
+  func open(
+    _ rest: String = "", path: String = "pictures", range: String = "",
+    size: String = "{height: 8, width: 6}"
+  ) throws -> any DataSet {
     try folder.write(
       """
       kind: folder
       name: album
       path: \(path)
-      size: {height: 8, width: 6}
+      size: \(size)
       \(rest)
       """, to: "album.yaml")
     return try openDataSet(folder.file("album.yaml") + range)
@@ -33,6 +36,14 @@ private struct Album {
 
   func problem(_ rest: String = "", path: String = "pictures") throws -> Problem {
     try #require(throws: Problem.self) { try open(rest, path: path) }
+  }
+
+  /// Changes the index and gives it a right last line.
+  func forgeIndex(replacing old: String, with new: String) throws {
+    let text = String(decoding: try index, as: UTF8.self)
+    #expect(text.contains(old))
+    let body = text.dropLast(69).replacingOccurrences(of: old, with: new)
+    try folder.write("\(body)end\t\(Digest(of: body))", to: "album.yaml.index")
   }
 
   var index: [UInt8] { get throws { try Files.read(folder.file("album.yaml.index")) } }
@@ -115,6 +126,16 @@ private struct Look: Hashable {
     #expect(try album.open(range: "[0:31]").fingerprint == seen[1])
   }
 
+  /// The same number stands in test_folders.py.
+  @Test func `the fingerprint is frozen`() throws {
+    guard jpegDecoder == "libjpeg-turbo 2.1.5, islow, fancy upsampling",
+      pngDecoder == "libpng 1.6.39"
+    else { return }
+    let frozen = try album.open(size: "{height: 12, width: 10}").fingerprint
+    #expect(
+      frozen.description == "992e1187da857de161247e35d1222dec73c6e702f1d768b5c8846bc62255595d")
+  }
+
   @Test func `a list gives order and classes itself`() throws {
     try album.folder.write(
       "pictures/png/rgb-8.png\tb\npictures/jpeg/inks.jpg\ta\r\npictures/png/grey-8.png\tb",
@@ -165,8 +186,7 @@ private struct Look: Hashable {
     #expect(try album.problem(path: "absent").kind == .noInput)
   }
 
-  @Test func `damaged pictures are counted and named with the decoder's words`() throws
-  {
+  @Test func `damaged pictures are counted and named with the decoder's words`() throws {
     let whole = try PictureFiles.read("colour-420.jpg")
     try Files.writeAtomically(Array(whole.prefix(900)), to: album.file("jpeg/turned.jpg"))
     let one = try album.problem()
@@ -207,6 +227,20 @@ private struct Look: Hashable {
     #expect(try album.open().fingerprint == base)
     try album.folder.write("another format", to: "album.yaml.index")
     #expect(try decoded() == 32)
+    try album.forgeIndex(replacing: "libpng 1", with: "libpng 0")
+    #expect(try decoded() == 32)
+  }
+
+  @Test func `a lying index costs a refusal, never a wrong view`() throws {
+    let truth = try album.open().fingerprint
+    let pixels = try PictureFiles.golden()["rgb-8.png"]!.digest
+    try album.forgeIndex(replacing: pixels, with: String(pixels.reversed()))
+    let deceived = try album.open()
+    #expect(deceived.fingerprint != truth)
+    let problem = try #require(throws: Problem.self) {
+      for sample in 0..<deceived.count { _ = try deceived.picture(sample) }
+    }
+    #expect(problem.message.contains("rgb-8.png no longer holds"), "\(problem)")
   }
 
   @Test func `where the index cannot be written pictures are decoded every time`() throws {

@@ -1,5 +1,6 @@
 """Picture files: golden pixels, and the same views as the Swift program's."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -47,16 +48,41 @@ def test_damaged_files_are_refused(tmp_path):
         decode(str(tmp_path / "absent.png"))
 
 
+def copy_pictures(folder: pathlib.Path) -> None:
+    """Puts all pictures into the classes png and jpeg of `folder/pictures`."""
+    for name in GOLDEN:
+        place = folder / "pictures" / ("png" if name.endswith(".png") else "jpeg")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PICTURES / name, place / name)
+
+
+def test_fingerprint_and_views_are_the_frozen_ones(tmp_path):
+    # The same numbers stand in ImageFolderTests.swift and FolderViewTests.swift.
+    copy_pictures(tmp_path)
+    data = tmp_path / "data.yaml"
+    data.write_text(DESCRIPTION.format(path="pictures", rest=""))
+    decoders = "libjpeg-turbo 2.1.5, islow, fancy upsampling\tlibpng 1.6.39"
+    index = f"logitcache image index 1\t{decoders}\n".encode()
+    last = f"end\t{hashlib.sha256(index).hexdigest()}\n".encode()
+    (tmp_path / "data.yaml.index").write_bytes(index + last)
+    samples = open_data_set(str(data))
+    assert samples.fingerprint == FROZEN_FINGERPRINT
+    operations = [{"op": "resized-crop"}, {"op": "flip"}, {"op": "cutmix"}]
+    renderer = Renderer(samples, Recipe({"version": 1, "operations": operations}), 4)
+    assert renderer.digest(range(32), 2) == FROZEN_VIEWS
+
+
+FROZEN_FINGERPRINT = "992e1187da857de161247e35d1222dec73c6e702f1d768b5c8846bc62255595d"
+FROZEN_VIEWS = "e295f7cd85000dfd8f13ac260075cad474bd8d4522ebb6339781a29cb7287668"
+
+
 @pytest.fixture
 def album(tmp_path):
     """A folder with all pictures in the classes png and jpeg, and the program."""
     program = os.environ.get("LOGITCACHE_PROGRAM")
     if not program:
         pytest.skip("LOGITCACHE_PROGRAM does not name the program")
-    for name in GOLDEN:
-        folder = tmp_path / "pictures" / ("png" if name.endswith(".png") else "jpeg")
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PICTURES / name, folder / name)
+    copy_pictures(tmp_path)
 
     def make(recipe: str, rest: str = "", path: str = "pictures") -> tuple[str, str]:
         """The paths of a description and of a cache of three views."""
