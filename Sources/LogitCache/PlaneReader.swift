@@ -66,17 +66,44 @@ struct PlaneEntry {
       throw Problem(.corrupt, "plane \(name) names bucket \(largest)")
     }
     let rest = try take((bits + 7) / 8, from: &bytes)
+    PlaneEntry.addRest(rest, names, into: values)
+    try demandZeroFill(rest, bits)
+  }
+
+  /// Writes integers: the first of each bucket that is named, and what the next bits have more.
+  ///
+  /// Four share one load, as long as it holds them and there are bytes for it.
+  private static func addRest(
+    _ rest: UnsafeRawBufferPointer, _ names: UnsafeRawBufferPointer,
+    into values: UnsafeMutableBufferPointer<UInt32>
+  ) {
     Bucket.table.withUnsafeBufferPointer { table in
-      var place = 0
-      for index in 0..<count {
+      var (index, place) = (0, 0)
+      while index &+ 4 <= values.count, place &>> 3 &+ 8 <= rest.count {
+        var word = UInt64(
+          littleEndian: rest.loadUnaligned(fromByteOffset: place &>> 3, as: UInt64.self))
+        word &>>= UInt64(truncatingIfNeeded: place & 7)
+        var bits: UInt64 = 0
+        for next in index..<index &+ 4 {
+          let bucket = table[Int(names[next])]
+          let width = bucket &>> 32
+          values[next] = UInt32(truncatingIfNeeded: bucket &+ word & ((1 &<< width) &- 1))
+          word &>>= width
+          bits &+= width
+        }
+        if bits > 57 { break }
+        place &+= Int(bits)
+        index &+= 4
+      }
+      while index < values.count {
         let bucket = table[Int(names[index])]
         let width = bucket &>> 32
         let more = PlaneEntry.bits(rest, at: place, width: width)
-        place &+= Int(width)
         values[index] = UInt32(truncatingIfNeeded: bucket &+ more)
+        place &+= Int(width)
+        index &+= 1
       }
     }
-    try demandZeroFill(rest, bits)
   }
 
   private func decodePacked(

@@ -33,11 +33,11 @@ struct TailPredictor: Equatable, Sendable {
 struct TailModel {
   private let encoding: Encoding
   private let predictor: TailPredictor
-  /// For each temperature, 2^16 exp(-gap / T) by level, until it rounds to 0.
-  private let powers: [[UInt32]]
+  /// 2^16 exp(-gap / T) by level, four temperatures side by side, until the last one's rounds to 0.
+  private let powers: [[SIMD4<UInt64>]]
   private let logarithm: HeadLogarithm
-  /// Head sums [rows], e of all temperatures [temperatures, rows].
-  private var sums: [UInt64] = []
+  /// Head sums at four temperatures [rows], e of all temperatures [temperatures, rows].
+  private var sums: [SIMD4<UInt64>] = []
   private var excess: [Int32] = []
   /// What the head says by itself at the temperature at hand [rows].
   private var shifts: [Int32] = []
@@ -45,14 +45,28 @@ struct TailModel {
   init(_ encoding: Encoding, _ predictor: TailPredictor) {
     self.encoding = encoding
     self.predictor = predictor
-    powers = encoding.tailTemperatures.map { temperature in
-      let step = 1 / (Double(encoding.stepsPerNat) * temperature.value)
-      // exp(-12) 2^16 < 1/2.
-      return (0...Int(12 / step)).map {
-        UInt32((65_536 * exactExp(-Double($0) * step)).rounded(.toNearestOrEven))
+    let temperatures = encoding.tailTemperatures
+    powers = stride(from: 0, to: temperatures.count, by: 4).map { first in
+      let group = temperatures[first..<min(first + 4, temperatures.count)]
+      let columns = group.map { TailModel.powers($0, encoding) }
+      return (0..<(columns.map(\.count).max() ?? 0)).map { level in
+        var powers = SIMD4<UInt64>()
+        for (lane, column) in columns.enumerated() {
+          powers[lane] = column[min(level, column.count - 1)]
+        }
+        return powers
       }
     }
     logarithm = HeadLogarithm(tailStepsPerNat: encoding.tailStepsPerNat)
+  }
+
+  /// 2^16 exp(-gap / T) by level, until it rounds to 0.
+  private static func powers(_ temperature: Temperature, _ encoding: Encoding) -> [UInt64] {
+    let step = 1 / (Double(encoding.stepsPerNat) * temperature.value)
+    // exp(-12) 2^16 < 1/2.
+    return (0...Int(12 / step)).map {
+      UInt64((65_536 * exactExp(-Double($0) * step)).rounded(.toNearestOrEven))
+    }
   }
 
   /// Visits the temperatures in order.
@@ -67,7 +81,7 @@ struct TailModel {
     excess.setCount(columns.temperatures * rows, filler: 0)
     shifts.setCount(rows, filler: 0)
     for index in 0..<columns.temperatures {
-      addHeads(columns, index)
+      if index % 4 == 0 { sumHeads(columns, powers[index / 4]) }
       writePredictions(columns, index)
       try excess.withUnsafeMutableBufferPointer { excess in
         let own = UnsafeMutableBufferPointer(rebasing: excess[index * rows..<(index + 1) * rows])
@@ -88,44 +102,49 @@ struct TailModel {
     let constant =
       coefficients[0] * Int64(encoding.tailStepsPerNat) + 1 << (TailPredictor.fraction - 1)
     let (sums, logarithm) = (sums, logarithm)
-    columns.levels.withUnsafeBufferPointer { levels in
-      excess.withUnsafeMutableBufferPointer { excess in
-        shifts.withUnsafeMutableBufferPointer { shifts in
-          for row in 0..<rows {
-            let gap = levels[(k &- 1) &* rows &+ row]
-            let middle = levels[(k / 2) &* rows &+ row]
-            let quotient = division.quotient(of: UInt64(gap) &* numerator)
-            let shift = Int32(truncatingIfNeeded: quotient) &+ logarithm.of(sums[row])
-            var sum =
-              constant &+ coefficients[1] &* Int64(gap) &+ coefficients[2] &* Int64(middle)
-            for before in 0..<index {
-              sum &+=
-                coefficients[TailPredictor.base &+ before]
-                &* Int64(excess[before &* rows &+ row])
+    let lane = 8 * (index % 4)
+    sums.withUnsafeBytes { sums in
+      columns.levels.withUnsafeBufferPointer { levels in
+        excess.withUnsafeMutableBufferPointer { excess in
+          shifts.withUnsafeMutableBufferPointer { shifts in
+            for row in 0..<rows {
+              let gap = levels[(k &- 1) &* rows &+ row]
+              let middle = levels[(k / 2) &* rows &+ row]
+              let head = sums.load(fromByteOffset: 32 &* row &+ lane, as: UInt64.self)
+              let shift =
+                Int32(truncatingIfNeeded: division.quotient(of: UInt64(gap) &* numerator))
+                &+ logarithm.of(head)
+              var sum =
+                constant &+ coefficients[1] &* Int64(gap) &+ coefficients[2] &* Int64(middle)
+              for before in 0..<index {
+                sum &+=
+                  coefficients[TailPredictor.base &+ before]
+                  &* Int64(excess[before &* rows &+ row])
+              }
+              shifts[row] = shift
+              excess[index &* rows &+ row] =
+                Int32(truncatingIfNeeded: sum &>> TailPredictor.fraction) &- shift
             }
-            shifts[row] = shift
-            excess[index &* rows &+ row] =
-              Int32(truncatingIfNeeded: sum &>> TailPredictor.fraction) &- shift
           }
         }
       }
     }
   }
 
-  /// Sums 2^16 exp(-gap / T) over the head of every row; at least 2^16.
-  private mutating func addHeads(_ columns: borrowing RecordColumns, _ index: Int) {
+  /// Sums 2^16 exp(-gap / T) over the head of every row, at four temperatures; each sum is at least 2^16.
+  private mutating func sumHeads(
+    _ columns: borrowing RecordColumns, _ powers: [SIMD4<UInt64>]
+  ) {
     let rows = columns.rows
-    sums.setCount(rows, filler: 0)
-    for row in 0..<rows { sums[row] = 0 }
+    sums.removeAll(keepingCapacity: true)
+    sums.setCount(rows, filler: SIMD4())
     sums.withUnsafeMutableBufferPointer { sums in
       columns.levels.withUnsafeBufferPointer { levels in
-        powers[index].withUnsafeBufferPointer { powers in
+        powers.withUnsafeBufferPointer { powers in
           let end = UInt32(powers.count &- 1)
           for rank in 0..<encoding.k {
             let start = rank &* rows
-            for row in 0..<rows {
-              sums[row] &+= UInt64(powers[Int(min(levels[start &+ row], end))])
-            }
+            for row in 0..<rows { sums[row] &+= powers[Int(min(levels[start &+ row], end))] }
           }
         }
       }

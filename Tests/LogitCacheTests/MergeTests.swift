@@ -266,6 +266,30 @@ extension Job {
     }
   }
 
+  /// Counted one by one, the awaited blocks would take hours.
+  @Test func `awaited blocks of millions of views are counted at once`() throws {
+    let folder = ScratchFolder()
+    var job = Job(classes: 12, k: 5, samples: 50, views: 2, featureWidth: 7)
+    try job.write(to: folder.path, seal: false)
+    job.manifest.views = 1 << 24
+    let environment = try Environment(
+      path: folder.path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
+    let text = Array(try canonicalJSON(job.manifest).utf8)
+    let awaited = [14, job.manifest.blockCount].flatMap { position in
+      withUnsafeBytes(of: UInt64(position).littleEndian) { Array($0) }
+    }
+    try environment.write {
+      let meta = environment.table("meta")
+      try $0.put(sealed(text), forKey: Array("manifest".utf8), in: meta)
+      try $0.put(sealed(awaited), forKey: Array("awaited".utf8), in: meta)
+    }
+    let found = problem { _ = try verifyCache(path: folder.path) }
+    let records = (1 << 24) * job.labels.count { $0 == job.labels[0] }
+    #expect(
+      found.message.contains("the feature sums of class \(job.labels[0]) hold"), "\(found)")
+    #expect(found.message.contains("records, the blocks \(records)"), "\(found)")
+  }
+
   @Test func `more records than can be counted are refused`() {
     var manifest = Job(classes: 2, k: 1, samples: 5).manifest
     manifest.dataSet.samples = 1 << 40

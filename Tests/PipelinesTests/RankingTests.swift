@@ -73,6 +73,20 @@ import Testing
     }
   }
 
+  /// Of 32 classes 3 are the head's and 20 of the others are shown; of 12, all 9.
+  @Test(arguments: [12, 32])
+  func `a record is shown with the first classes behind its head`(classes: Int) throws {
+    let workshop = try Workshop(classes: classes)
+    try precompute(job(workshop))
+    let reader = try CacheReader(path: workshop.folder.file("cache"))
+    var batch = reader.makeBatch(ranking: true)
+    try reader.decode(view: 1, block: 0, into: &batch)
+    let order = batch.ranking[5 * classes..<6 * classes].dropFirst(3).prefix(20)
+    let names = order.map { reader.manifest.dataSet.classNames[Int($0)] }.joined(separator: ", ")
+    let text = try describeRecord(of: reader, sample: 5, view: 1, augmenter: nil)
+    #expect(text.hasSuffix("in order: \(names)\(classes > 23 ? ", ..." : "")\n"), "\(text)")
+  }
+
   @Test(arguments: ["pld", "pld@4", "0.5*ce+pld", "pld+kd"])
   func `a student learns from rankings`(loss: String) throws {
     let workshop = try Workshop(classes: 12)
