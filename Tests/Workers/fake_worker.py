@@ -193,6 +193,7 @@ while True:
     if "one-in" in options and generator.randrange(int(options["one-in"])) == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     numbers = answer(payload)
+    time.sleep(float(options.get("pace", 0)))
     if fault and batches == at:
         misbehave(request, numbers)
     elif "hold" in options:
