@@ -83,7 +83,7 @@ extension DataSet {
   /// Copies the pixels of a sample.
   public func readPicture(of sample: Int, into picture: inout Picture) throws {
     guard case .image(let height, let width, let channels) = shape else {
-      preconditionFailure("\\(name) has \\(shape), no pictures")
+      preconditionFailure("\(name) has \(shape), no pictures")
     }
     (picture.height, picture.width, picture.channels) = (height, width, channels)
     picture.pixels.setCount(shape.elementCount, filler: 0)

@@ -62,7 +62,7 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
         .configuration,
         "there is no network '\(name)'; choose mlp-WIDTH-WIDTH..., lenet, cnn-WIDTH-WIDTH..., "
           + "cnn-WIDTH-...-columns, resnet-D with D = 8, 14, 20, 32, 44, 56, 110, or for texts "
-          + "ngram-BUCKETS-WIDTH with a width divisible by \\(NGramMean.lanes)")
+          + "ngram-BUCKETS-WIDTH with a width divisible by \(NGramMean.lanes)")
     }
   }
 

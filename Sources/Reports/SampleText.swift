@@ -96,8 +96,7 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
 private func order(of batch: TeacherBatch, row: Int, names: [String]) -> String {
   let order = batch.ranking[row * batch.classes..<(row + 1) * batch.classes].dropFirst(batch.k)
   let shown = order.prefix(20).map { names[Int($0)] }.joined(separator: ", ")
-  return "in order: \\(shown)\\(order.count > 20 ? ", ..." : "")\
-"
+  return "in order: \(shown)\(order.count > 20 ? ", ..." : "")\n"
 }
 
 /// What can be shown of a view: a picture or a text.

@@ -80,7 +80,7 @@ struct ClassMap {
           throw Problem(
             .configuration,
             "\(file), line \(place + 1): '\(line)' is no class of the model, 0...\(modelClasses - 1)"
-              + (removed.map { " without the blank \\($0)" } ?? ""))
+              + (removed.map { " without the blank \($0)" } ?? ""))
         }
         return index
       }

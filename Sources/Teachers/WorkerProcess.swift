@@ -85,7 +85,7 @@ final class WorkerProcess: @unchecked Sendable {
     condition.lock()
     defer { condition.unlock() }
     if answers[request] == nil && end == nil {
-      condition.wait(until: Date(timeIntervalSinceNow: seconds))
+      _ = condition.wait(until: Date(timeIntervalSinceNow: seconds))
     }
     if let answer = answers.removeValue(forKey: request) { return answer }
     if let end { throw end }
