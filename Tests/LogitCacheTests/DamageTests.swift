@@ -60,14 +60,21 @@ private func offset(of value: [UInt8], in file: [UInt8]) throws -> Int {
 
   /// Of every table, and so without the seal's digests of the file; sealed, the table `meta` has one
   /// value more.
-  @Test(
-    arguments: [
-      Job(classes: 12, k: 3, samples: 5), Job(classes: 12, k: 3, samples: 5, featureWidth: 2),
+  @Test(arguments: [
+    (Job(classes: 12, k: 3, samples: 5), true), (Job(classes: 12, k: 3, samples: 5), false),
+    (Job(classes: 12, k: 3, samples: 5, featureWidth: 2), true),
+    (Job(classes: 12, k: 3, samples: 5, featureWidth: 2), false),
+    (
       Job(
         classes: 12, k: 3, samples: 5, seed: 4, positions: Positions(maximum: 3, labels: .sample)),
+      true
+    ),
+    (
       Job(
         classes: 12, k: 3, samples: 5, seed: 4, positions: Positions(maximum: 3, labels: .position)),
-    ], [true, false])
+      false
+    ),
+  ])
   func `every flipped bit of every stored value is detected`(
     shape: Job, sealed: Bool
   ) throws {

@@ -118,6 +118,26 @@ import Testing
     }
   }
 
+  @Test func `verify refuses an index entry with another number of records`() throws {
+    let folder = ScratchFolder()
+    // Other rows at other places, of the same samples and labels.
+    var other = job
+    other.seed = 9
+    try job.write(to: folder.file("one"), seal: false)
+    try other.write(to: folder.file("other"), seal: false)
+    let key = BlockKey(view: 0, block: 0)
+    #expect(job.records(of: key).count != other.records(of: key).count)
+    let place = [UInt8](repeating: 0, count: 8)
+    let source = try environment(folder.file("other"))
+    let entry = try source.read {
+      try $0.value(forKey: place, in: source.table("index"))?.withUnsafeBytes { Array($0) }
+    }
+    try put(try #require(entry), place, "index", folder.file("one"))
+    expectCorrupt(
+      [problem { _ = try verifyCache(path: folder.file("one")) }],
+      ["\(key) is damaged: its index entry has another number of records"])
+  }
+
   // MARK: - Beside labels
 
   @Test func `labels of positions are read as they were written, and nothing else is`() throws {
@@ -174,18 +194,22 @@ import Testing
     #expect(
       try probe.unpackLabels(value, samples: Self.samples)
         == job.blockLabels(BlockKey(view: 0, block: 0)))
-    try replaceLabels(of: folder.path, with: BlockProbe.withChecksum(value))
+    try put(
+      BlockProbe.withChecksum(value), Array("labels".utf8) + [0, 0, 0, 0], "meta", folder.path)
     expectCorrupt(
       [problem { _ = try verifyCache(path: folder.path) }], ["not stored canonically"])
   }
 
-  private func replaceLabels(of path: String, with value: [UInt8]) throws {
-    let environment = try Environment(
+  private func environment(_ path: String) throws -> Environment {
+    try Environment(
       path: path, tables: ["blocks", "index", "meta"], access: .write(mapBytes: 1 << 24))
-    try environment.write { transaction in
-      try transaction.put(
-        value, forKey: Array("labels".utf8) + [0, 0, 0, 0], in: environment.table("meta"))
-    }
+  }
+
+  private func put(
+    _ value: [UInt8], _ key: [UInt8], _ table: String, _ path: String
+  ) throws {
+    let environment = try environment(path)
+    try environment.write { try $0.put(value, forKey: key, in: environment.table(table)) }
   }
 }
 

@@ -124,6 +124,8 @@ import Views
     #expect(inspected["certificate"]?["records"]?.integer == 9600)
     let real = try #require(inspected["bytesPerRecord"]?.double)
     #expect(abs(said.rows[0].bytesPerRecord - real) < 0.1 * real)
+    let file = Double(cache.fileBytes)
+    #expect(abs(Double(said.rows[0].cacheBytes) - file) < 0.1 * file + 65_536)
     #expect(report.text.contains("x 4.00 of 4 positions (4 to 4 a view, with labels of the sample"))
     let text = try describeRecord(of: cache, sample: 3, view: 1, augmenter: nil)
     #expect(text.contains("records at 4 of 4 positions"))
