@@ -127,7 +127,7 @@ func recipe(_ yaml: String) throws -> Recipe {
 
   @Test(arguments: [
     "fashion-mnist/identity", "fashion-mnist/crop-flip", "fashion-mnist/strong",
-    "characters/wobble",
+    "characters/wobble", "folders/crop-flip",
   ])
   func `the example recipes are recipes`(name: String) throws {
     let root = (#filePath as NSString).deletingLastPathComponent + "/../.."
