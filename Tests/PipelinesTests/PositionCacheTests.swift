@@ -86,7 +86,7 @@ import Views
       // The teacher's own batches: 32 from a block's first sample on.
       for first in stride(from: 0, to: 70, by: 32) {
         let samples = first..<min(first + 32, 70)
-        augmenter.render(samples: samples, view: view, into: &views)
+        try augmenter.render(samples: samples, view: view, into: &views)
         let logits = model.network.infer(model.inputBatch(of: views)).withValues { values in
           (0..<values.count).map { values[$0] }
         }

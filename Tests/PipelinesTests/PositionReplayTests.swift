@@ -180,7 +180,7 @@ private struct ChosenPositions {
     let dataSet = try openDataSet(workshop.data)
     let augmenter = try Augmenter(dataSet: dataSet, recipe: .identity, seed: 1)
     var views = augmenter.makeBatch()
-    augmenter.render(samples: 0..<samples, view: 0, into: &views)
+    try augmenter.render(samples: 0..<samples, view: 0, into: &views)
     self.views = views
     let manifest = Manifest(
       dataSet: DataSetIdentity(
@@ -201,7 +201,7 @@ private struct ChosenPositions {
     try writer.append([
       BlockEncoder(manifest: manifest).encode(
         logits: logits.span, labels: labels, places: places, view: 0, block: 0, firstSample: 0,
-        viewDigest: augmenter.digest(samples: 0..<samples, view: 0))
+        viewDigest: try augmenter.digest(samples: 0..<samples, view: 0))
     ])
     _ = try writer.seal()
     let cache = try CacheReader(path: path)

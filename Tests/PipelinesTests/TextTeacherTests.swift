@@ -26,7 +26,7 @@ import Views
     #expect(teacher.identity["worker"]?["input"] == .string("text"))
     let augmenter = try Augmenter(dataSet: dataSet, recipe: .identity, seed: 1)
     var views = augmenter.makeBatch()
-    augmenter.render(samples: 0..<4, view: 0, into: &views)
+    try augmenter.render(samples: 0..<4, view: 0, into: &views)
     var rows = [Float](repeating: .nan, count: 4 * 3)
     let session = try teacher.makeSession()
     do {

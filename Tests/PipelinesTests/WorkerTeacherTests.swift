@@ -23,7 +23,7 @@ import Views
     #expect(teacher.featureWidth == 5)
     let augmenter = try Augmenter(dataSet: dataSet, recipe: .identity, seed: 1)
     var views = augmenter.makeBatch()
-    augmenter.render(samples: 3..<9, view: 0, into: &views)
+    try augmenter.render(samples: 3..<9, view: 0, into: &views)
     let session = try teacher.makeSession()
     var rows = [Float](repeating: .nan, count: 6 * 4)
     do {

@@ -62,6 +62,12 @@ import Testing
     #expect(problem.kind == .noInput)
   }
 
+  @Test(arguments: ["characters/seen.yaml", "characters/held-out.yaml", "folders/train.yaml"])
+  func `the example data sets fit their schema`(name: String) throws {
+    let root = #filePath.components(separatedBy: "/Tests/")[0]
+    _ = try Schemas.load(yamlAt: "\(root)/Examples/\(name)", as: .dataset)
+  }
+
   @Test(arguments: [
     "fashion-mnist/teacher.yaml", "onnx/character-reader.teacher.yaml", "characters/teacher.yaml",
     "pytorch/teacher.yaml", "languages/teacher.yaml",

@@ -132,7 +132,7 @@ func recipe(_ yaml: String) throws -> Recipe {
 
   @Test(arguments: [
     "fashion-mnist/identity", "fashion-mnist/crop-flip", "fashion-mnist/strong",
-    "characters/wobble", "languages/pieces",
+    "characters/wobble", "languages/pieces", "folders/crop-flip",
   ])
   func `the example recipes are recipes`(name: String) throws {
     let root = (#filePath as NSString).deletingLastPathComponent + "/../.."

@@ -83,7 +83,7 @@ private func padded(_ text: String, bytes: Int) -> [UInt8] {
     var batch = augmenter.makeBatch()
     var seen: Set<String> = []
     for view in 0..<2000 {
-      augmenter.render(samples: 0..<1, view: view, into: &batch)
+      try augmenter.render(samples: 0..<1, view: view, into: &batch)
       let run = String(decoding: batch.pixels.prefix { $0 != 0 }, as: UTF8.self)
       #expect(text.contains(run) && (2...6).contains(run.count), "view \(view): \(run)")
       #expect(batch.pixels.dropFirst(run.utf8.count).allSatisfy { $0 == 0 })
@@ -98,7 +98,7 @@ private func padded(_ text: String, bytes: Int) -> [UInt8] {
     let augmenter = try Augmenter(
       dataSet: testTexts(texts, bytes: 8), recipe: .identity, seed: 1)
     var batch = augmenter.makeBatch()
-    augmenter.render(samples: [2, 0], view: 7, into: &batch)
+    try augmenter.render(samples: [2, 0], view: 7, into: &batch)
     #expect(batch.pixels == padded("Три", bytes: 8) + padded("One", bytes: 8))
     #expect(batch.partners == [2, 0] && batch.ownShares == [1, 1])
   }
