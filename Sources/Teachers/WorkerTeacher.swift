@@ -193,6 +193,7 @@ extension OutputPlan {
     shape = [configuration.batch, welcome.classes]
     classes = welcome.classes
     positions = 1
+    rule = nil
     model = "worker \(welcome.name)"
   }
 
