@@ -81,7 +81,7 @@ import Testing
 
   @Test(arguments: [[], ["fault=hang", "at=5"], ["fault=nan", "place=0", "at=5"]])
   func `no worker outlives the program, whatever its end`(fault: [String]) throws {
-    try describe(fault, "timeout-seconds: 2", "restarts: 0", "processes: 2", "in-flight: 1")
+    try describe(fault, "timeout-seconds: 5", "restarts: 0", "processes: 2", "in-flight: 1")
     var workers: Set<pid_t> = []
     let result = try Program.run(precompute("cache")) { workers.formUnion($0.children) }
     #expect(result.exitCode == (fault.isEmpty ? 0 : fault[0] == "fault=nan" ? 65 : 69))
