@@ -183,18 +183,14 @@ package struct OrderTable: Equatable, Sendable {
       results.withUnsafeMutableBufferPointer { results in
         slots.withUnsafeBufferPointer { slots in
           all.withUnsafeBufferPointer { all in
-            // A tile of rows after the other: their lists stay in the first caches over all columns.
-            for start in stride(from: 0, to: rows, by: 16) {
-              let end = min(start + 16, rows)
-              for column in stride(from: 0, to: numbers.count, by: rows) {
-                for row in start..<end {
-                  let (number, slot) = (numbers[column &+ row], slots[row])
-                  if all.isEmpty {
-                    results[column &+ row] = search(number, slot)
-                  } else {
-                    let list = slot < 0 ? keys.count : Int(slot)
-                    results[column &+ row] = UInt32(all[list &* classes &+ Int(number)])
-                  }
+            for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
+              for row in 0..<rows {
+                let (number, slot) = (numbers[column &+ row], slots[row])
+                if all.isEmpty {
+                  results[column &+ row] = search(number, slot)
+                } else {
+                  let list = slot < 0 ? keys.count : Int(slot)
+                  results[column &+ row] = UInt32(all[list &* classes &+ Int(number)])
                 }
               }
             }
