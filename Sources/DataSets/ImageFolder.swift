@@ -68,11 +68,11 @@ struct ImageFolder {
   /// has nearly all classes in their proportions.
   private func filesOfFolder() throws -> ([File], [String]) {
     var classNames: [String] = []
-    for name in try entries(of: path) {
-      if isFolder(path + "/" + name) {
-        classNames.append(name)
+    for entry in try entries(of: path) {
+      if entry.isFolder {
+        classNames.append(entry.name)
       } else {
-        try refuseOther(name)
+        try refuseOther(entry.name)
       }
     }
     if let classes {
@@ -85,8 +85,8 @@ struct ImageFolder {
     var ordered: [(key: [UInt8], file: File)] = []
     for (label, folder) in classNames.enumerated() {
       for entry in try entries(of: path + "/" + folder) {
-        let name = folder + "/" + entry
-        guard isPictureName(entry), !isFolder(path + "/" + name) else {
+        let name = folder + "/" + entry.name
+        guard isPictureName(entry.name), !entry.isFolder else {
           try refuseOther(name)
           continue
         }
@@ -136,13 +136,13 @@ struct ImageFolder {
   }
 }
 
-/// The names in a folder, hidden ones left out, sorted by bytes.
-private func entries(of folder: String) throws -> [String] {
+/// What is in a folder, hidden names left out, sorted by bytes.
+private func entries(of folder: String) throws -> [(name: String, isFolder: Bool)] {
   guard let stream = opendir(folder) else {
     throw Problem(.noInput, "cannot open \(folder): \(String(cString: strerror(errno)))")
   }
   defer { closedir(stream) }
-  var names: [String] = []
+  var found: [(name: String, isFolder: Bool)] = []
   while let entry = readdir(stream) {
     let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
     guard bytes[0] != UInt8(ascii: ".") else { continue }
@@ -153,9 +153,16 @@ private func entries(of folder: String) throws -> [String] {
         "\(folder) has a name that is not UTF-8, or has a tab or line break in it: "
           + "'\(String(decoding: bytes, as: UTF8.self))'")
     }
-    names.append(name)
+    // Links, and file systems that do not say, cost a look.
+    let isFolder =
+      switch Int(entry.pointee.d_type) {
+      case Int(DT_DIR): true
+      case Int(DT_REG): false
+      default: isFolder(folder + "/" + name)
+      }
+    found.append((name, isFolder))
   }
-  return names.sorted(by: precedes)
+  return found.sorted { precedes($0.name, $1.name) }
 }
 
 /// By UTF-8 bytes; `<` on strings would take equivalent spellings as equal.

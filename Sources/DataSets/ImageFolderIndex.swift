@@ -73,18 +73,55 @@ struct ImageFolderIndex {
   }
 
   private static func parse(_ line: ArraySlice<UInt8>) -> (String, ImageEntry)? {
-    let fields = line.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map {
-      String(decoding: $0, as: UTF8.self)
-    }
-    guard fields.count == 8, let bytes = Int(fields[1]), let modified = Int(fields[2]),
-      let format = PictureFormat(rawValue: fields[3]), let height = Int(fields[4]),
-      let width = Int(fields[5]), let channels = Int(fields[6]), let digest = Digest(hex: fields[7])
+    var fields = Fields(rest: line)
+    let name = String(decoding: fields.next(), as: UTF8.self)
+    guard let bytes = fields.integer(), let modified = fields.integer(),
+      let format = PictureFormat(rawValue: String(decoding: fields.next(), as: UTF8.self)),
+      let height = fields.integer(), let width = fields.integer(), let channels = fields.integer(),
+      let digest = fields.digest(), fields.rest.isEmpty
     else { return nil }
     return (
-      fields[0],
+      name,
       ImageEntry(
         bytes: bytes, modified: modified, format: format, height: height, width: width,
         channels: channels, digest: digest)
     )
+  }
+}
+
+/// Fields of a line, separated by tabs; an index may have millions of lines.
+private struct Fields {
+  var rest: ArraySlice<UInt8>
+
+  /// The bytes up to the next tab.
+  mutating func next() -> ArraySlice<UInt8> {
+    let end = rest.firstIndex(of: UInt8(ascii: "\t")) ?? rest.endIndex
+    defer { rest = rest[min(end + 1, rest.endIndex)...] }
+    return rest[..<end]
+  }
+
+  mutating func integer() -> Int? { Int(String(decoding: next(), as: UTF8.self)) }
+
+  /// 64 hexadecimal digits in lower case.
+  mutating func digest() -> Digest? {
+    let digits = next()
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(32)
+    var high: UInt8?
+    for digit in digits {
+      let value: UInt8
+      switch digit {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit - UInt8(ascii: "0")
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): value = digit - UInt8(ascii: "a") + 10
+      default: return nil
+      }
+      if let upper = high {
+        bytes.append(upper << 4 | value)
+        high = nil
+      } else {
+        high = value
+      }
+    }
+    return high == nil ? Digest(bytes: bytes) : nil
   }
 }
