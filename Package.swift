@@ -101,7 +101,8 @@ let package = Package(
     room(
       "Commands",
       [
-        "Basics", "BLAS", "ChildProcess", "DataSets", "LogitCache", "Pipelines", "Reports", "Teachers",
+        "Basics", "BLAS", "ChildProcess", "DataSets", "LogitCache", "Pipelines", "Reports",
+        "Teachers",
         "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),

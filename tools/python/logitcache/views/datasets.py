@@ -139,12 +139,8 @@ class DataSet:
         """SHA-256 of the content, as docs/VIEWS.md defines it."""
         builder = hashlib.sha256(b"logitcache data set 1\n")
         if self.positions > 1:
-            builder.update(b"positions\
-" + struct.pack("<Q", self.positions))
-        kind = b"image\
-" if self.is_images else b"text\
-" if self.is_texts else b"features\
-"
+            builder.update(b"positions\n" + struct.pack("<Q", self.positions))
+        kind = b"image\n" if self.is_images else b"text\n" if self.is_texts else b"features\n"
         builder.update(kind)
         shape = self.elements.shape[1:]
         builder.update(struct.pack(f"<{len(shape)}Q", *shape))
