@@ -22,6 +22,8 @@ package final class EpochCursor {
   private var upcoming: Window?
   /// How many of the current window's samples were taken.
   private var taken = 0
+  /// Memory of `take`.
+  private var addresses: [RowAddress] = []
 
   private struct Window {
     let order: EpochOrder.Window
@@ -31,22 +33,27 @@ package final class EpochCursor {
 
     func key(_ index: Int) -> BlockKey { BlockKey(view: view, block: order.blocks[index]) }
 
-    /// Copies the records of some of the places, from row `row` on.
+    /// Copies the records of some of the places, from row `first` on.
     ///
+    /// - Parameter addresses: memory for where they are.
     /// - Returns: the row behind them.
-    func copy(_ run: Range<Int>, to target: inout TeacherBatch?, from row: Int) -> Int {
-      var row = row
-      records.withUnsafeBufferPointer { blocks in
-        var needed = row
-        for place in order.places[run] {
-          needed += blocks[place.block].rows(ofSample: place.row).count
+    func copy(
+      _ run: Range<Int>, to target: inout TeacherBatch?, from first: Int,
+      _ addresses: inout [RowAddress]
+    ) -> Int {
+      addresses.removeAll(keepingCapacity: true)
+      for place in order.places[run] {
+        for row in records[place.block].rows(ofSample: place.row) {
+          addresses.append(RowAddress(batch: place.block, row: row))
         }
-        if let count = target?.count, count < needed { target?.resize(to: needed) }
-        for place in order.places[run] {
-          row = target?.copySample(place.row, of: blocks[place.block], to: row) ?? row
+        if let places = records[place.block].places {
+          target?.places?.append(place.row, of: places)
         }
       }
-      return row
+      let end = first + addresses.count
+      if let count = target?.count, count < end { target?.resize(to: end) }
+      target?.copyRows(addresses, of: records, to: first)
+      return end
     }
   }
 
@@ -85,7 +92,7 @@ package final class EpochCursor {
       if current.map({ taken == $0.order.places.count }) ?? true { try openNextWindow() }
       guard let window = current else { preconditionFailure("the epochs have no sample left") }
       let run = taken..<min(taken + count - chosen.count, window.order.places.count)
-      if blocks != nil { copied = window.copy(run, to: &records, from: copied) }
+      if blocks != nil { copied = window.copy(run, to: &records, from: copied, &addresses) }
       for place in window.order.places[run] {
         chosen.append(window.order.blocks[place.block] * blockRows + place.row)
       }

@@ -29,12 +29,13 @@ import Testing
         (source: Int.random(in: 0..<2, using: &generator), Int.random(in: 0..<7, using: &generator))
       }
       target.places?.removeAll()
-      target.resize(to: 9 * 6)
-      var row = 0
+      var rows: [RowAddress] = []
       for (source, sample) in chosen {
-        row = target.copySample(sample, of: sources[source], to: row)
+        rows += sources[source].rows(ofSample: sample).map { RowAddress(batch: source, row: $0) }
+        target.places?.append(sample, of: sources[source].places!)
       }
-      target.resize(to: row)
+      target.resize(to: rows.count)
+      target.copyRows(rows, of: sources, to: 0)
       var (numbers, places): ([Float], RowPlaces) = ([], RowPlaces())
       for (source, sample) in chosen {
         let rows = sources[source].rows(ofSample: sample)
@@ -49,9 +50,10 @@ import Testing
   @Test func `without places a sample has the row of its number`() {
     var source = TeacherBatch(classes: 3, k: 2, tailTemperatures: [1], count: 3)
     source.largestLogits = [4, 5, 6]
+    #expect(source.rows(ofSample: 2) == 2..<3)
     var target = TeacherBatch(classes: 3, k: 2, tailTemperatures: [1], count: 2)
-    #expect(target.copySample(2, of: source, to: 0) == 1)
-    #expect(target.copySample(0, of: source, to: 1) == 2)
+    target.copyRows(
+      [RowAddress(batch: 0, row: 2), RowAddress(batch: 0, row: 0)], of: [source], to: 0)
     #expect(target.largestLogits == [6, 4])
     #expect(target.places == nil)
   }

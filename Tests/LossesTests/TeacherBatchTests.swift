@@ -120,4 +120,60 @@ import Testing
     copy.resize(to: 2)
     #expect(copy.featureNorms == [5, 0])
   }
+
+  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  func `rows gathered from several batches are those copied one by one`(seed: UInt64) {
+    var random = SeededGenerator(seed: seed)
+    let k = Int.random(in: 1...20, using: &random)
+    let (hasTail, hasAxes) = (Bool.random(using: &random), Bool.random(using: &random))
+    let options = (norms: Bool.random(using: &random), ranking: Bool.random(using: &random))
+    func batch(_ count: Int) -> TeacherBatch {
+      var batch = TeacherBatch(
+        classes: hasTail ? k + 3 : k, k: k, tailTemperatures: hasTail ? [1, 2] : [], count: count,
+        meanTailGaps: hasTail, featureNorms: options.norms, axes: hasAxes ? 5 : nil,
+        ranking: options.ranking)
+      func fill(_ numbers: inout [Float]) {
+        for index in numbers.indices { numbers[index] = Float(random.normal()) }
+      }
+      func fill(_ numbers: inout [Int32]) {
+        for index in numbers.indices { numbers[index] = Int32.random(in: 0...999, using: &random) }
+      }
+      fill(&batch.classIDs)
+      fill(&batch.gaps)
+      fill(&batch.largestLogits)
+      fill(&batch.labels)
+      fill(&batch.labelGaps)
+      fill(&batch.labelRanks)
+      fill(&batch.logTailRatios)
+      fill(&batch.meanTailGaps)
+      fill(&batch.featureNorms)
+      fill(&batch.ranking)
+      fill(&batch.coefficients)
+      fill(&batch.rowOffsets)
+      return batch
+    }
+    let sources = (1...3).map { batch(3 * $0) }
+    let rows = (0..<11).map { _ in
+      let source = Int.random(in: 0..<3, using: &random)
+      return RowAddress(
+        batch: source, row: Int.random(in: 0..<sources[source].count, using: &random))
+    }
+    var gathered = batch(13)
+    var copied = gathered
+    gathered.copyRows(rows, of: sources, to: 2)
+    for (index, address) in rows.enumerated() {
+      copied.copyRow(address.row, of: sources[address.batch], to: 2 + index)
+    }
+    func integers(_ batch: TeacherBatch) -> [[Int32]] {
+      [batch.classIDs, batch.labels, batch.labelRanks, batch.ranking]
+    }
+    func numbers(_ batch: TeacherBatch) -> [[Float]] {
+      [
+        batch.gaps, batch.largestLogits, batch.labelGaps, batch.logTailRatios, batch.meanTailGaps,
+        batch.featureNorms, batch.coefficients, batch.rowOffsets,
+      ]
+    }
+    #expect(integers(gathered) == integers(copied), "seed \(seed)")
+    #expect(numbers(gathered) == numbers(copied), "seed \(seed)")
+  }
 }
