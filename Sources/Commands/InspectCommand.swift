@@ -21,8 +21,7 @@ struct InspectCommand: ParsableCommand {
   var view: Int?
 
   @Option(
-    help:
-      "With --sample: the data set, for its picture or text. Default: the one that the cache names.")
+    help: "With --sample: the data set, for its picture or text. Default: the cache's, by name.")
   var data: String?
 
   @Flag(help: "Print the report as JSON (schemas/inspect.schema.json).")
