@@ -14,7 +14,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "The data set to measure on.")
   var data: String
 
-  @Option(help: "A cache of the same data made with plain pictures, for the agreement.")
+  @Option(help: "A cache of the same data, made without a recipe, for the agreement.")
   var cache: String?
 
   @Flag(help: "Print the result as JSON.")

@@ -28,7 +28,7 @@ struct ExportCommand: ParsableCommand {
   @Option(help: "One view, from 0; or all.")
   var view = ViewChoice.all
 
-  @Option(help: "Samples a..b, from 0, without b. Default: all.")
+  @Option(help: "Samples a:b, from 0, without b. Default: all.")
   var samples: SampleRange?
 
   @Flag(help: "Write full rows to a safetensors file.")
@@ -110,14 +110,14 @@ enum ViewChoice: ExpressibleByArgument {
   var defaultValueDescription: String { if case .one(let view) = self { "\(view)" } else { "all" } }
 }
 
-/// Samples such as 100..200, the last one left out.
+/// Samples such as 100:200, the last one left out.
 struct SampleRange: ExpressibleByArgument {
   let range: Range<Int>
 
   init?(argument: String) {
-    let parts = argument.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, parts[1].isEmpty, let first = Int(parts[0]), let end = Int(parts[2]),
-      0 <= first, first < end
+    let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2, let first = Int(parts[0]), let end = Int(parts[1]), 0 <= first,
+      first < end
     else { return nil }
     range = first..<end
   }

@@ -38,7 +38,8 @@ struct ImportCommand: ParsableCommand {
   @Option(help: "The data set that the rows belong to: a preset or a YAML file.")
   var data: String?
 
-  @Option(help: "With --data: the recipe of the views, a YAML file; plain pictures without it.")
+  @Option(
+    help: "With --data: the recipe of the views, a YAML file; samples as they are without it.")
   var recipe: String?
 
   @Option(help: "With --data: the seed of the views. Default: 1.")
@@ -119,7 +120,11 @@ struct FullRowOptions: ParsableArguments {
   @Option(help: "The rows: float16, bfloat16, float32 or float64.")
   var logits: String?
 
-  @Option(help: "What the rows are: logits, log-probabilities, probabilities (softmax) or sigmoid.")
+  @Option(
+    help: """
+      What the rows are: logits, log-probabilities, probabilities (softmax) or sigmoid. Default: \
+      logits.
+      """)
   var kind: OutputKind?
 
   @Option(

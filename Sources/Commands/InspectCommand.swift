@@ -14,14 +14,14 @@ struct InspectCommand: ParsableCommand {
   @Argument(help: "The cache.")
   var cache: String
 
-  @Option(help: "Print one record, or with positions those of one view: the sample.")
+  @Option(help: "Print the record of this sample; with positions, all of its view.")
   var sample: Int?
 
-  @Option(help: "Print one record: the view, default 0.")
+  @Option(help: "With --sample: the view. Default: 0.")
   var view: Int?
 
   @Option(
-    help: "The data set, for the picture or text of --sample; default: the name in the cache.")
+    help: "With --sample: the data set, for its picture or text. Default: the cache's, by name.")
   var data: String?
 
   @Flag(help: "Print the report as JSON (schemas/inspect.schema.json).")

@@ -8,7 +8,8 @@ struct JobOptions: ParsableArguments {
     help: "Needed: the data set, fashion-mnist/train, fashion-mnist/test[0:500], or a YAML file.")
   var data: String?
 
-  @Option(help: "Needed: the teacher's configuration, a YAML file.")
+  @Option(
+    help: "Needed: the teacher's configuration, a YAML file of kind native, onnx or worker.")
   var teacher: String?
 
   @Option(
@@ -19,7 +20,7 @@ struct JobOptions: ParsableArguments {
       """)
   var onnxRuntime: String?
 
-  @Option(help: "The augmentation recipe, a YAML file; plain pictures without it.")
+  @Option(help: "The augmentation recipe, a YAML file; samples as they are without it.")
   var recipe: String?
 
   @Option(help: "Views of every sample.")

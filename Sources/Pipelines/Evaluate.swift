@@ -145,7 +145,7 @@ private func teacherClasses(in path: String, of dataSet: any DataSet) throws -> 
   guard augmenter.recipe == .identity else {
     throw Problem(
       .corrupt,
-      "\(path) holds augmented views, a model is evaluated on plain pictures: give a cache made with the identity recipe"
+      "\(path) holds augmented views, a model is evaluated on samples as they are: give a cache made without a recipe"
     )
   }
   guard cache.manifest.encoding.positions?.labels != .sample else {

@@ -126,15 +126,16 @@ struct ExportPart {
     guard !self.samples.isEmpty, all.contains(self.samples) else {
       throw Problem(
         .usage,
-        "\(cache.path) has the samples \(all); --samples \(self.samples.lowerBound)..\(self.samples.upperBound) "
-          + "is not a part of them")
+        "\(cache.path) has the samples 0:\(all.upperBound); --samples "
+          + "\(self.samples.lowerBound):\(self.samples.upperBound) is not a part of them")
     }
     views = view.map { $0..<$0 + 1 } ?? 0..<manifest.views
     hasViewAxis = view == nil
     guard views.lowerBound < manifest.views else {
       throw Problem(
         .usage,
-        "\(cache.path) has the views 0..<\(manifest.views); there is no view \(views.lowerBound)"
+        "\(cache.path) has \(manifest.views) views, numbered from 0: there is no view "
+          + "\(views.lowerBound)"
       )
     }
   }

@@ -63,7 +63,7 @@ package struct ImportJob: Sendable {
   package struct Views: Sendable {
     /// A preset or a data set file.
     package var data: String
-    /// The recipe file; `nil` for plain pictures.
+    /// The recipe file; `nil` for samples as they are.
     package var recipe: String?
     /// The seed of the views.
     package var seed: UInt64

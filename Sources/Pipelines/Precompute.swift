@@ -14,7 +14,7 @@ public struct PrecomputeJob: Sendable {
   /// Where ONNX Runtime's library is, a file or a folder, for a teacher that needs it; `nil` for
   /// what the environment or the teacher's configuration says.
   public var onnxRuntime: String?
-  /// The recipe file; `nil` for plain pictures.
+  /// The recipe file; `nil` for samples as they are.
   public var recipe: String?
   /// Views of every sample.
   public var views: Int

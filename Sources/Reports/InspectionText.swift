@@ -54,7 +54,7 @@ extension Inspection {
     if recipe == .null { return "unknown: rows were imported without their data set" }
     let operations = recipe["operations"]?.array?.compactMap { $0["op"]?.string } ?? []
     return operations.isEmpty
-      ? "plain pictures" : operations.joined(separator: ", ") + ", seed \(seed)"
+      ? "none: samples as they are" : operations.joined(separator: ", ") + ", seed \(seed)"
   }
 
   private var subspaceText: String {

@@ -107,9 +107,10 @@ private func help(_ command: String) throws -> String {
       .deletingLastPathComponent().deletingLastPathComponent().path
     let found = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? []
     return found.filter { path in
-      path == "README.md" || ["tools/example-fashion", "tools/showcase"].contains(path)
+      path == "README.md"
+        || ["tools/example-fashion", "tools/showcase", "tools/showcase-languages"].contains(path)
         || path.hasPrefix("docs/") && path.hasSuffix(".md")
-        || path.hasPrefix("Examples/") && path.hasSuffix(".yaml")
+        || path.hasPrefix("Examples/") && (path.hasSuffix(".yaml") || path.hasSuffix(".md"))
     }.map { root + "/" + $0 }
   }
 

@@ -68,7 +68,7 @@ import Testing
       ], .imported)
     #expect(again["isBound"]?.bool == true && again["k"]?.integer == 3)
     let lines = try ["cache", "again"].map {
-      try succeed(["export", folder.file($0), "--out", "-", "--samples", "17..20", "--view", "1"])
+      try succeed(["export", folder.file($0), "--out", "-", "--samples", "17:20", "--view", "1"])
         .output.split(separator: "\n")
     }
     for (one, two) in zip(lines[0], lines[1]) {
@@ -163,7 +163,7 @@ import Testing
     (["--out", "x.jsonl", "--full-rows"], "--full-rows writes FILE.npy or FILE.safetensors"),
     (["--out", "x.safetensors", "--missing", "uniform"], "--missing belongs to full rows"),
     (["--out", "-", "--json"], "choose one"), (["--out", "-", "--samples", "5"], "'5' is invalid"),
-    (["--out", "-", "--samples", "7..7"], "'7..7' is invalid"),
+    (["--out", "-", "--samples", "7:7"], "'7:7' is invalid"),
     (["--out", "-", "--view", "-1"], "view"), ([], "--out"),
   ])
   func `a wrong option of export is refused by name`(options: [String], named: String) throws {

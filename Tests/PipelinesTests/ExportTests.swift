@@ -138,8 +138,8 @@ import Testing
   @Test func `what cannot be exported is refused, and an existing file stays`() throws {
     let files = try imported(KeptRecord(k: 2), samples: 30)
     for (view, samples, text) in [
-      (2, nil, "there is no view 2"), (nil, 29..<31, "--samples 29..31"),
-      (nil, 30..<31, "--samples 30..31"),
+      (2, nil, "there is no view 2"), (nil, 29..<31, "--samples 29:31"),
+      (nil, 30..<31, "--samples 30:31"),
     ] as [(Int?, Range<Int>?, String)] {
       let problem = #expect(throws: Problem.self) {
         try files.export("cache", to: "x.jsonl", .jsonl) { ($0.view, $0.samples) = (view, samples) }

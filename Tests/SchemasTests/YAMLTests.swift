@@ -62,7 +62,10 @@ import Testing
     #expect(problem.kind == .noInput)
   }
 
-  @Test(arguments: ["characters/seen.yaml", "characters/held-out.yaml", "folders/train.yaml"])
+  @Test(arguments: [
+    "characters/seen.yaml", "characters/held-out.yaml", "folders/train.yaml",
+    "languages/train.yaml", "languages/test.yaml",
+  ])
   func `the example data sets fit their schema`(name: String) throws {
     let root = #filePath.components(separatedBy: "/Tests/")[0]
     _ = try Schemas.load(yamlAt: "\(root)/Examples/\(name)", as: .dataset)

@@ -98,7 +98,7 @@ def test_exported_records_are_what_the_reader_decodes(rows, tmp_path):
     folder, rows, labels = rows
     cache_path, file = tmp_path / "cache", tmp_path / "records.safetensors"
     run("import", cache_path, "--logits", folder / "rows.npy", *of_labels(folder), "--k", 4)
-    run("export", cache_path, "--out", file, "--samples", "7..2500")
+    run("export", cache_path, "--out", file, "--samples", "7:2500")
     arrays = read_safetensors(file)
     assert np.array_equal(arrays["samples"], np.arange(7, 2500))
     assert arrays["views"].tolist() == [0, 1]

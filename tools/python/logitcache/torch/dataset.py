@@ -19,7 +19,8 @@ from .teacher import TeacherBatch
 class ReplayBatch:
     """Views and what the teacher said about them, row by row.
 
-    `elements` are pixels uint8 [B, h, w, c] or features float32 [B, width]; `labels` [B], with
+    `elements` are pixels uint8 [B, h, w, c], texts uint8 [B, bytes] or features float32 [B, width],
+    those of all T positions beside each other where a sample has several; `labels` [B], with
     positions [B, M], -1 where there is no record (`teacher.mask`); `partners` [B] and `own_shares`
     [B] are the samples mixed in and the own share of each view.
     """

@@ -116,7 +116,8 @@ def _description(path: str) -> dict:
         raise LogitCacheError(f"cannot read {path}: {error}") from None
     demand(
         isinstance(value, dict) and value.get("kind") == "folder",
-        f"{path} is no description of kind 'folder'",
+        f"{path} is no description of kind 'folder': read texts with read_texts, and give arrays "
+        f"to DataSet",
     )
     foreign = sorted(value.keys() - _MEMBERS)
     demand(not foreign, f"{path} has the unknown members {', '.join(foreign)}")

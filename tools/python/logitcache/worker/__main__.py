@@ -43,16 +43,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m logitcache.worker", description=__doc__)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--torch", metavar="MODULE:FUNCTION", help="makes a torch.nn.Module")
-    mode.add_argument("--onnx", metavar="FILE")
+    mode.add_argument("--onnx", metavar="FILE", help="a model for ONNX Runtime")
     mode.add_argument("--function", metavar="MODULE:FUNCTION", help="makes a callable on arrays")
-    parser.add_argument("--input", choices=["raw", "nchw", "nhwc"])
-    parser.add_argument("--divide-by", type=float, default=255)
-    parser.add_argument("--mean", type=numbers, default=(0.0,))
-    parser.add_argument("--deviation", type=numbers, default=(1.0,))
-    parser.add_argument("--output", choices=OUTPUTS, default="logits")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--input",
+        choices=["raw", "nchw", "nhwc"],
+        help="views as they are, or images as float32 (value / divide-by - mean) / deviation",
+    )
+    parser.add_argument("--divide-by", type=float, default=255, help="default 255")
+    parser.add_argument("--mean", type=numbers, default=(0.0,), help="default 0; one, or 1,2,3")
+    parser.add_argument("--deviation", type=numbers, default=(1.0,), help="default 1; likewise")
+    parser.add_argument(
+        "--output", choices=OUTPUTS, default="logits", help="what rows are; default logits"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of --torch and --onnx; default 1")
     parser.add_argument("--device", default="cpu", help="of --torch")
-    parser.add_argument("--providers", type=names, default=["CPUExecutionProvider"])
+    parser.add_argument(
+        "--providers", type=names, default=["CPUExecutionProvider"], help="of --onnx"
+    )
     parser.add_argument("--outputs", type=names, default=[], help="of --onnx: rows[,features]")
     parser.add_argument("--class-names", metavar="KEY", help="of --onnx: the metadata with names")
     options = parser.parse_args(arguments)

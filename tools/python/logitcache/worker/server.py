@@ -30,7 +30,7 @@ AHEAD = 2
 class Hello:
     """What the program asks for."""
 
-    # Of one view: [height, width, channels] of an image, [width] of features.
+    # Of one view: [height, width, channels] of an image, [width] of features, [bytes] of a text.
     shape: tuple[int, ...]
     dtype: np.dtype
     is_image: bool
