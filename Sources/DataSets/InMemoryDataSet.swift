@@ -119,7 +119,8 @@ private func check(
   name: String, shape: SampleShape, _ elements: InMemoryDataSet.Elements, samples: Int,
   classCount: Int
 ) throws {
-  guard shape.elementCount > 0, samples > 0, classCount > 0 else {
+  // Samples first: what a file of none says of their shape need not even fit an Int.
+  guard samples > 0, shape.elementCount > 0, classCount > 0 else {
     throw Problem(
       .corrupt, "\(name) is empty: \(samples) samples of \(shape), \(classCount) classes")
   }
