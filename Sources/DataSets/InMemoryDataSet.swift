@@ -68,12 +68,7 @@ public struct InMemoryDataSet: DataSet {
   ///
   /// - Throws: `Problem(.usage)` when the range is empty or reaches beyond the samples.
   public func slice(_ range: Range<Int>, name: String) throws -> InMemoryDataSet {
-    guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
-      throw Problem(
-        .usage,
-        "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of "
-          + "\(self.name), which has \(count)")
-    }
+    try demand(range, within: count, of: self.name)
     let size = shape.elementCount
     let part = range.lowerBound * size..<range.upperBound * size
     let elements: Elements =
@@ -112,6 +107,18 @@ public struct InMemoryDataSet: DataSet {
     precondition(destination.count == size, "room for \(destination.count) of \(size) elements")
     let source = all.span.extracting(sample * size..<(sample + 1) * size)
     for index in 0..<size { destination[unchecked: index] = source[unchecked: index] }
+  }
+}
+
+/// Refuses a range of samples that is empty or reaches beyond them.
+///
+/// - Throws: `Problem(.usage)` naming the data set.
+func demand(_ range: Range<Int>, within count: Int, of name: String) throws {
+  guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
+    throw Problem(
+      .usage,
+      "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of \(name), "
+        + "which has \(count)")
   }
 }
 
