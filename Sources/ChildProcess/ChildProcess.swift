@@ -50,8 +50,9 @@ public final class ChildProcess: @unchecked Sendable {
   /// - Throws: `Problem(.noInput)` when there is no such program.
   public init(_ command: [String], folder: String) throws {
     precondition(!command.isEmpty, "a command without a program")
-    let pipes = try (0..<3).map { _ in try Pipe() }
+    var pipes: [Pipe] = []
     do {
+      for _ in 0..<3 { pipes.append(try Pipe()) }
       processID = try spawn(command, folder, pipes[0].reading, pipes[1].writing, pipes[2].writing)
     } catch {
       for pipe in pipes { pipe.close() }
@@ -132,8 +133,10 @@ public final class ChildProcess: @unchecked Sendable {
   public func kill() -> Ending {
     reaping.withLock {
       if let ending { return ending }
-      // Until it is reaped its number cannot be given to another process.
+      // Until it is reaped its number cannot be given to another process. Twice, as it may have left its group:
+      // then only its own number reaches it, and waiting for it would take as long as it likes.
       _ = Glibc.kill(-processID, SIGKILL)
+      _ = Glibc.kill(processID, SIGKILL)
       var status: Int32 = 0
       while waitpid(processID, &status, 0) < 0 && errno == EINTR {}
       let ending = Ending(waitStatus: status)

@@ -12,6 +12,9 @@ func readArrayDataSet(
 ) throws -> InMemoryDataSet {
   let samples = try readArray(member, path: samplesPath)
   let labels = try readLabels(path: labelsPath)
+  guard samples.shape.first != 0 else {
+    throw Problem(.corrupt, "\(samplesPath) is empty: it has the shape \(samples.shape)")
+  }
   let (shape, elements) =
     member == "images"
     ? try images(samples, path: samplesPath)

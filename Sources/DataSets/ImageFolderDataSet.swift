@@ -107,24 +107,16 @@ extension ImageFolder {
     _ range: Range<Int>?, name spec: String, progress: (_ done: Int, _ total: Int) -> Void
   ) throws -> ImageFolderDataSet {
     let (files, classNames) = try files()
-    let all = try checked(0..<(first ?? files.count), of: name, count: files.count)
-    let part = try range.map { try checked($0, of: name, count: all.count) } ?? all
+    let all = 0..<(first ?? files.count)
+    try demand(all, within: files.count, of: name)
+    let part = range ?? all
+    try demand(part, within: all.count, of: name)
     let entries = try scan(files, part, progress: progress)
     return try ImageFolderDataSet(
       name: range == nil ? name : spec, shape: shape, classNames: classNames,
       labels: files[part].map(\.label),
       samples: zip(files[part], entries).map { .init(path: $0.path, entry: $1) })
   }
-}
-
-private func checked(_ range: Range<Int>, of name: String, count: Int) throws -> Range<Int> {
-  guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
-    throw Problem(
-      .usage,
-      "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of \(name), "
-        + "which has \(count)")
-  }
-  return range
 }
 
 private func decoders(of samples: [ImageFolderDataSet.Sample]) throws -> String {

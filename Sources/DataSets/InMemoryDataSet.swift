@@ -68,12 +68,7 @@ public struct InMemoryDataSet: DataSet {
   ///
   /// - Throws: `Problem(.usage)` when the range is empty or reaches beyond the samples.
   public func slice(_ range: Range<Int>, name: String) throws -> InMemoryDataSet {
-    guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
-      throw Problem(
-        .usage,
-        "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of "
-          + "\(self.name), which has \(count)")
-    }
+    try demand(range, within: count, of: self.name)
     let size = shape.elementCount
     let part = range.lowerBound * size..<range.upperBound * size
     let elements: Elements =
@@ -115,11 +110,24 @@ public struct InMemoryDataSet: DataSet {
   }
 }
 
+/// Refuses a range of samples that is empty or reaches beyond them.
+///
+/// - Throws: `Problem(.usage)` naming the data set.
+func demand(_ range: Range<Int>, within count: Int, of name: String) throws {
+  guard !range.isEmpty, range.lowerBound >= 0, range.upperBound <= count else {
+    throw Problem(
+      .usage,
+      "cannot take samples \(range.lowerBound) to \(range.upperBound) (not included) of \(name), "
+        + "which has \(count)")
+  }
+}
+
 private func check(
   name: String, shape: SampleShape, _ elements: InMemoryDataSet.Elements, samples: Int,
   classCount: Int
 ) throws {
-  guard shape.elementCount > 0, samples > 0, classCount > 0 else {
+  // Samples first: what a file of none says of their shape need not even fit an Int.
+  guard samples > 0, shape.elementCount > 0, classCount > 0 else {
     throw Problem(
       .corrupt, "\(name) is empty: \(samples) samples of \(shape), \(classCount) classes")
   }

@@ -13,10 +13,10 @@ import Basics
 /// - `cnn-W1-W2...-columns`: the same convolutions, then the mean over the rows that are left and one linear
 ///   layer for every column: a distribution for each of width / 2^n positions (rounded up) with n widths.
 ///   `cnn-32-64-128-columns` looks at 6 positions of 48 pixels, as readers of text lines do.
-///
-/// On data with labels for every position an `mlp` is applied to each position by itself.
 /// - `ngram-B-W`: for texts: the mean of embeddings of width W, a multiple of 8, of all runs of 1 to 4 bytes
 ///   hashed into B buckets, batch normalisation, then a linear classifier (`NGramMean`).
+///
+/// On data with labels for every position an `mlp` is applied to each position by itself.
 public struct Architecture: Hashable, Sendable, CustomStringConvertible {
   private enum Family: Hashable {
     case perceptron(widths: [Int])

@@ -30,7 +30,7 @@ func writeArrays(
   }
   try part.forEachStrip(
     of: cache, recordBytes: columns.reduce(0) { $0 + $1.recordBytes },
-    ranking: columns.contains { $0.description.name == "ranking" },
+    coefficients: wantsRows, ranking: columns.contains { $0.description.name == "ranking" },
     begin: { strip in
       for index in columns.indices { columns[index].begin(strip.count * part.views.count) }
     },
@@ -186,9 +186,13 @@ extension TeacherBatch {
   ///
   /// - Precondition: the encoding `knowsLogSumExp`.
   func logSumExp(_ row: Int) -> Double {
+    Double(largestLogits[row]) + exactLog(headSum(row)) + exactLog(1 + tailRatio(row))
+  }
+
+  /// The tail's mass as a multiple of the head's, at T = 1.
+  func tailRatio(_ row: Int) -> Double {
     let ratio = logTailRatio(row: row, temperature: 1)
-    let tail = ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio)
-    return Double(largestLogits[row]) + exactLog(headSum(row)) + exactLog(1 + tail)
+    return ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio)
   }
 
   /// The head's mass as a multiple of the first class's, at T = 1.

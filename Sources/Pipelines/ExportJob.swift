@@ -149,11 +149,14 @@ struct ExportPart {
   ///
   /// - Parameters:
   ///   - recordBytes: what a visitor holds of a record: it holds 32 MiB at most, or one sample.
+  ///   - coefficients: whether those of a subspace tail are wanted.
+  ///   - ranking: whether the order of all classes is wanted.
   ///   - begin: gets the samples, counted from the first exported one as everywhere here.
   ///   - body: gets the decoded block of a view, which of its rows are meant, and the view.
   ///   - end: called after all views of these samples.
   func forEachStrip(
-    of cache: CacheReader, recordBytes: Int, ranking: Bool, begin: (Range<Int>) -> Void,
+    of cache: CacheReader, recordBytes: Int, coefficients: Bool, ranking: Bool,
+    begin: (Range<Int>) -> Void,
     _ body: (TeacherBatch, _ rows: Range<Int>, _ view: Int) throws -> Void,
     end: (Range<Int>) throws -> Void
   ) throws {
@@ -161,7 +164,7 @@ struct ExportPart {
     defer { progress.clear() }
     let blockRows = manifest.encoding.blockRows
     let most = max(1, (32 << 20) / max(1, recordBytes * views.count))
-    var batch = cache.makeBatch(coefficients: true, ranking: ranking)
+    var batch = cache.makeBatch(coefficients: coefficients, ranking: ranking)
     var first = samples.lowerBound
     while first < samples.upperBound {
       let block = first / blockRows
@@ -172,7 +175,7 @@ struct ExportPart {
         if Interruption.isRequested {
           throw Problem(
             .interrupted,
-            "interrupted after \(strip.lowerBound) of \(samples.count) samples; nothing was written"
+            "interrupted after \(strip.lowerBound) of \(samples.count) samples; no file was written"
           )
         }
         try cache.decode(view: view, block: block, into: &batch)

@@ -15,7 +15,8 @@ func writeLines(of cache: CacheReader, _ part: ExportPart, to path: String?) thr
   var lines: [String] = []
   var bytes = 0
   try part.forEachStrip(
-    of: cache, recordBytes: writer.usualBytes, ranking: encoding.ranking != nil,
+    of: cache, recordBytes: writer.usualBytes, coefficients: false,
+    ranking: encoding.ranking != nil,
     begin: { strip in
       first = part.samples.lowerBound + strip.lowerBound
       lines = Array(repeating: "", count: strip.count * part.views.count)

@@ -105,8 +105,7 @@ private func spread(
   _ batch: TeacherBatch, _ row: Int, _ tailSteps: Double,
   over target: UnsafeMutableBufferPointer<Float>
 ) {
-  let ratio = batch.logTailRatio(row: row, temperature: 1)
-  let tail = batch.headSum(row) * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
+  let tail = batch.headSum(row) * batch.tailRatio(row)
   let isOutside = Int(batch.labelRanks[row]) >= batch.k
   let label = isOutside ? exactExp(-Double(batch.labelGaps[row])) : 0
   let others = Double(batch.tailClasses - (isOutside ? 1 : 0))

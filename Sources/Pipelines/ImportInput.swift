@@ -182,13 +182,7 @@ extension ImportInput {
 
   /// Reads a file with one name a line.
   private static func readNames(_ path: String) throws -> [String] {
-    guard let text = String(validating: try Files.read(path), as: UTF8.self) else {
-      throw Problem(.corrupt, "\(path) is not UTF-8 text")
-    }
-    var names = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map {
-      String($0)
-    }
-    if names.last == "" { names.removeLast() }
+    let names = try lines(of: path)
     if let line = names.firstIndex(of: "") {
       throw Problem(
         .corrupt, "\(path): line \(line + 1) is empty: one class name a line is expected")

@@ -6,11 +6,16 @@ public import DataSets
 public func openDataSetWithProgress(_ spec: String) throws -> any DataSet {
   var line: ProgressLine?
   var decoded = 0
-  let dataSet = try openDataSet(spec) { done, total in
-    if line == nil { line = ProgressLine("reading \(spec)", unit: "pictures", total: total) }
-    line?.update(done: done)
-    decoded = done
+  do {
+    let dataSet = try openDataSet(spec) { done, total in
+      if line == nil { line = ProgressLine("reading \(spec)", unit: "pictures", total: total) }
+      line?.update(done: done)
+      decoded = done
+    }
+    line?.finish(done: decoded)
+    return dataSet
+  } catch {
+    line?.clear()
+    throw error
   }
-  line?.finish(done: decoded)
-  return dataSet
 }

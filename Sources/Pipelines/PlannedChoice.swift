@@ -112,6 +112,12 @@ struct PlannedChoice: Sendable {
     var certificate = Certificate(temperatures: manifest.encoding.temperatures)
     for block in groups.flatMap(\.blocks) { certificate.merge(block.certificate) }
     let packedRecords = packed.reduce(0) { $0 + $1.rows }
+    guard packedRecords > 0 else {
+      throw Problem(
+        .corrupt,
+        "bytes are counted on half of the sample's views, and no position of these has a record: take a "
+          + "larger --sample-rows")
+    }
     let measureSeconds = groups.reduce(0) { $0 + $1.seconds } / Double(certificate.records)
     let seconds =
       teacherSeconds * teacherRuns + measureSeconds + packSeconds / Double(packedRecords)

@@ -175,7 +175,10 @@ private func demandEqual(
   }
 }
 
-private func lines(of file: String) throws -> [String] {
+/// The lines of a text file; the newline after the last one may be missing.
+///
+/// - Throws: `Problem`: `.noInput` when it cannot be read, `.corrupt` when it is not UTF-8.
+package func lines(of file: String) throws -> [String] {
   guard let text = String(validating: try Files.read(file), as: UTF8.self) else {
     throw Problem(.corrupt, "\(file) is not UTF-8 text")
   }

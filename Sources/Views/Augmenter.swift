@@ -29,11 +29,11 @@ public struct Augmenter: Sendable {
         "\(dataSet.name) has images of \(dataSet.shape); sides up to \(Augmenter.largestSide) "
           + "can be augmented")
     }
-    if dataSet.positions > 1, recipe.operations.contains(where: { $0.mixes || $0.mirrors }) {
+    if dataSet.positions > 1, recipe.operations.contains(where: { $0.mixes || $0.movesColumns }) {
       throw Problem(
         .configuration,
-        "\(dataSet.name) has a label for each of \(dataSet.positions) positions; flip, mixup and "
-          + "cutmix would leave them wrong: use a recipe without these")
+        "\(dataSet.name) has a label for each of \(dataSet.positions) positions; resized-crop, flip, "
+          + "mixup and cutmix would leave them wrong: use a recipe without these")
     }
     guard dataSet.count <= Int(Int32.max) else {
       throw Problem(

@@ -78,9 +78,12 @@ package enum Operation: Hashable, Sendable {
     }
   }
 
-  /// Whether it turns the order of columns around.
-  package var mirrors: Bool {
-    if case .flip = self { true } else { false }
+  /// Whether columns end up where others were: then labels of positions mean nothing any more.
+  package var movesColumns: Bool {
+    switch self {
+    case .resizedCrop, .flip: true
+    default: false
+    }
   }
 
   /// Whether it changes texts; all others change images.

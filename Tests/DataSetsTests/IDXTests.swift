@@ -112,6 +112,14 @@ private func pixels(_ dataSet: any DataSet, _ sample: Int) -> [UInt8] {
     #expect(problem.message.contains(words), "\(problem)")
   }
 
+  @Test func `no samples of a shape that no Int holds are refused`() throws {
+    let images = idx([0, 1 << 31, 1 << 31, 1 << 3], [])
+    let problem = try #require(throws: Problem.self) {
+      try IDXFolder(images: images, labels: idx([0], [])).open()
+    }
+    #expect(problem.message.contains("is empty: 0 samples"), "\(problem)")
+  }
+
   @Test func `unsound labels are refused in words`() throws {
     for (labels, words) in [
       (idx([3], [0, 1, 2]), "sample 2 has the label 2, but there are 2 classes, 0 to 1"),

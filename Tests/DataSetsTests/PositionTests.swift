@@ -65,6 +65,7 @@ private struct Tokens {
     ([2, 3, 2], [1, 3], [0, 1, 0], "holds 2 samples, but"),
     ([2, 1, 2], [2, 1], [0, -1], "sample 1 has the label -1, but there are 2 classes"),
     ([2, 2, 3, 2], [2, 3], [0, 1, 0, 1, 0, 1], "features must be float32 of shape [n, d] or"),
+    ([0, 1_099_511_627_776, 1_099_511_627_776], [0, 1_099_511_627_776], [], "is empty"),
     ([2, 3, 2], [2, 0], [], "labels must be integers of shape [n] or [n, positions]"),
   ])
   func `labels that do not fit are refused in words`(

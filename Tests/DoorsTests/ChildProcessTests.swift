@@ -43,6 +43,18 @@ import Testing
     while isRunning(grandchild) { usleep(1000) }
   }
 
+  @Test(.timeLimit(.minutes(5)))
+  func `a child that left its group is killed too`() throws {
+    let child = try ChildProcess(
+      [
+        "python3", "-c",
+        "import os, time; os.setpgid(0, os.getpgid(os.getppid())); print('left', flush=True); "
+          + "time.sleep(1000)",
+      ], folder: "/")
+    #expect(text(child.readOutput(5)) == "left\n")
+    #expect(child.kill() == .signalled(SIGKILL))
+  }
+
   /// Whether a process is there and no zombie.
   private func isRunning(_ process: pid_t) -> Bool {
     let state = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)

@@ -27,12 +27,13 @@ import Views
     let data: String
     let labels: [Int32]
 
-    init(samples: Int = 90, classes: Int = 6) throws {
+    /// - Parameter masked: samples without any label.
+    init(samples: Int = 90, classes: Int = 6, masked: Set<Int> = []) throws {
       var random = SeededGenerator(seed: 5)
       let features = (0..<samples * 15).map { _ in Float(random.normal()) }
       labels = (0..<samples * 5).map { _ in
         Int32.random(in: -Int32(classes) / 2..<Int32(classes), using: &random)
-      }.map { max($0, -1) }
+      }.enumerated().map { masked.contains($0 / 5) ? -1 : max($1, -1) }
       try NumPy.write(
         NamedArray(shape: [samples, 5, 3], values: .float32(features)),
         to: folder.file("tokens.npy"))
@@ -186,6 +187,15 @@ import Views
     _ = try verifyCache(path: several.cache)
     let report = try plan(PlanJob(several, heads: [3], sampleRecords: 10_000))
     #expect(report.sample.records == result.records && report.job.records == result.records)
+  }
+
+  @Test func `a plan that finds no record to count bytes on says so`() throws {
+    let tokens = try Tokens(samples: 2, masked: [1])
+    let job = try tokens.job("several", inputs: 15, positions: 5)
+    let problem = #expect(throws: Problem.self) {
+      try plan(PlanJob(job, heads: [3], sampleRecords: 10))
+    }
+    #expect(problem?.message.contains("take a larger --sample-rows") == true, "\(problem!)")
   }
 
   @Test func `a teacher that does not speak where labels are is refused`() throws {

@@ -367,5 +367,6 @@ def test_labels_of_every_position_are_in_the_fingerprint():
 def test_views_that_would_leave_labels_of_positions_wrong_are_refused():
     data = DataSet("lines", np.zeros((2, 4, 6), np.uint8), [[0, -1, 0], [0, 0, 0]], "a")
     Renderer(data, Recipe({"version": 1, "operations": [{"op": "pad-crop", "pad": 1}]}), 1)
-    with pytest.raises(LogitCacheError, match="3 positions; flip, mixup and cutmix"):
-        Renderer(data, Recipe({"version": 1, "operations": [{"op": "flip"}]}), 1)
+    for operation in ("resized-crop", "flip", "mixup", "cutmix"):
+        with pytest.raises(LogitCacheError, match="3 positions; resized-crop, flip, mixup and"):
+            Renderer(data, Recipe({"version": 1, "operations": [{"op": operation}]}), 1)

@@ -46,9 +46,9 @@ class Renderer:
             )
         demand(
             data_set.positions == 1
-            or not {"flip", *MIXING} & {step.name for step in recipe.operations},
-            f"{data_set.name} has a label for each of {data_set.positions} positions; flip, mixup "
-            "and cutmix would leave them wrong",
+            or not {"resized-crop", "flip", *MIXING} & {step.name for step in recipe.operations},
+            f"{data_set.name} has a label for each of {data_set.positions} positions; "
+            "resized-crop, flip, mixup and cutmix would leave them wrong",
         )
         self.data_set = data_set
         self.recipe = recipe
