@@ -1,4 +1,4 @@
-public import LogitCache
+import LogitCache
 
 /// An error or a distance over records, as reports give it: mean, 99th percentile, largest.
 public struct ErrorSummary: Codable, Sendable {
