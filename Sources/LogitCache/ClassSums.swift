@@ -107,6 +107,6 @@ enum FeatureNorm {
   static func value(of code: UInt32) -> Float {
     if code == 0 { return 0 }
     let logarithm = (Double(code) - codeOfOne) / stepsPerNat
-    return Float(logarithm <= 0 ? exactExp(logarithm) : 1 / exactExp(-logarithm))
+    return Float(exactExpOfEitherSign(logarithm))
   }
 }

@@ -28,6 +28,12 @@ package func exactExp(_ x: Double) -> Double {
   return p * Double(bitPattern: power)
 }
 
+/// e^x for either sign, by the same operations; between e^-700 and e^700.
+@inline(__always)
+package func exactExpOfEitherSign(_ x: Double) -> Double {
+  x <= 0 ? exactExp(x) : 1 / exactExp(-x)
+}
+
 /// The square of e^x for x <= 0, as `exactExp(2 * x)`: below e^-700 it stays there, so that no number is
 /// subnormal, which some libraries make 0.
 ///

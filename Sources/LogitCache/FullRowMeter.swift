@@ -88,7 +88,7 @@ package struct FullRowMeter {
     rebuiltPowers.withUnsafeMutableBufferPointer { powers in
       let head = LaneSum.sum(UnsafeBufferPointer(rebasing: powers[..<k]))
       let tail = LaneSum.sum(UnsafeBufferPointer(rebasing: powers[k...]))
-      let wanted = head * (ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio))
+      let wanted = head * exactExpOfEitherSign(ratio)
       let factor = tail > 0 ? wanted / tail : 0
       for place in k..<powers.count { powers[place] *= factor }
       return head + tail * factor

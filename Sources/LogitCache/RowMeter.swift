@@ -159,7 +159,7 @@ struct RowMeter {
       let ratio = (logRatio * steps).rounded(.toNearestOrEven)
       ratios[index] = Int32(ratio)
       tailWeight = exactExp(logWeight)
-      storedTail = exponential(ratio / steps)
+      storedTail = exactExpOfEitherSign(ratio / steps)
       if index == encoding.temperatures.count - 1 {
         let perClass = ratio / steps + exactLog(storedSum) - exactLog(Double(tail.count))
         tailConstant = -temperature * perClass
@@ -312,9 +312,6 @@ struct RowMeter {
       }
     }
   }
-
-  /// e^x for either sign, capped at e^700.
-  private func exponential(_ x: Double) -> Double { x <= 0 ? exactExp(x) : 1 / exactExp(-x) }
 }
 
 /// The first class from `start` on that is marked with 1; their number when there is none.

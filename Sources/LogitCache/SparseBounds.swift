@@ -133,7 +133,7 @@ struct SparseBounds {
     var tail = Tail(hasLabel: isOutside, others: tailClasses - (isOutside ? 1 : 0))
     if tailClasses > 0 {
       // Only at T = 1: other temperatures are planned without a tail.
-      let storedTail = storedSum * exponential(ratio(columns, index))
+      let storedTail = storedSum * exactExpOfEitherSign(ratio(columns, index))
       sum += row.tailSum
       storedSum += storedTail
       tail.mass = row.tailSum / sum
@@ -200,7 +200,4 @@ struct SparseBounds {
   private func ratio(_ columns: RecordColumns, _ index: Int) -> Double {
     Double(columns.tails[index]) / Double(encoding.tailStepsPerNat)
   }
-
-  /// e^x for either sign.
-  private func exponential(_ x: Double) -> Double { x <= 0 ? exactExp(x) : 1 / exactExp(-x) }
 }

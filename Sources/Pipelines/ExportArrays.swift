@@ -191,8 +191,7 @@ extension TeacherBatch {
 
   /// The tail's mass as a multiple of the head's, at T = 1.
   func tailRatio(_ row: Int) -> Double {
-    let ratio = logTailRatio(row: row, temperature: 1)
-    return ratio <= 0 ? exactExp(ratio) : 1 / exactExp(-ratio)
+    exactExpOfEitherSign(logTailRatio(row: row, temperature: 1))
   }
 
   /// The head's mass as a multiple of the first class's, at T = 1.
