@@ -78,6 +78,26 @@ final class Desk {
   }
 }
 
+extension ScratchFolder {
+  /// The arguments of a job in which what is made has one of a few names, with these and files as paths of the folder.
+  func resolved(_ arguments: [String]) -> [String] {
+    let made = ["taught", "cache", "plain", "student", "refused"]
+    return arguments.map { argument in
+      made.contains(argument) || argument.contains(".yaml") || argument.contains(".safetensors")
+        ? file(argument) : argument
+    }
+  }
+}
+
+/// Runs the program, which must end with 0.
+@discardableResult
+func runToEnd(_ arguments: [String]) throws -> ProgramResult {
+  let result = try Program.run(arguments)
+  try #require(
+    result.exitCode == 0, "\(arguments) ended with \(ending(of: result)): \(result.errors)")
+  return result
+}
+
 /// "exit code 65" or "signal 9".
 func ending(of result: ProgramResult) -> String {
   result.exitCode.map { "exit code \($0)" } ?? "signal \(result.signal ?? 0)"

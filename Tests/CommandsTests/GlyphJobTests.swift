@@ -76,20 +76,10 @@ struct GlyphJobTests {
       """, to: "wobble.recipe.yaml")
   }
 
-  /// Arguments that name no option, value or command are files of the folder.
-  private func resolved(_ arguments: [String]) -> [String] {
-    let names = ["taught", "cache", "plain", "student", "refused"]
-    return arguments.map { argument in
-      names.contains(argument) || argument.contains(".yaml") || argument.contains(".safetensors")
-        ? folder.file(argument) : argument
-    }
-  }
+  private func resolved(_ arguments: [String]) -> [String] { folder.resolved(arguments) }
 
   @discardableResult
   private func run(_ arguments: String...) throws -> ProgramResult {
-    let result = try Program.run(resolved(arguments))
-    try #require(
-      result.exitCode == 0, "\(arguments) ended with \(ending(of: result)): \(result.errors)")
-    return result
+    try runToEnd(folder.resolved(arguments))
   }
 }

@@ -94,20 +94,10 @@ import Testing
       to: "pieces.recipe.yaml")
   }
 
-  /// Arguments that name no option, value or command are files of the folder.
-  private func resolved(_ arguments: [String]) -> [String] {
-    let names = ["taught", "cache", "plain", "student", "refused"]
-    return arguments.map { argument in
-      names.contains(argument) || argument.hasSuffix(".yaml") || argument.hasSuffix(".safetensors")
-        ? folder.file(argument) : argument
-    }
-  }
+  private func resolved(_ arguments: [String]) -> [String] { folder.resolved(arguments) }
 
   @discardableResult
   private func run(_ arguments: String...) throws -> ProgramResult {
-    let result = try Program.run(resolved(arguments))
-    try #require(
-      result.exitCode == 0, "\(arguments) ended with \(ending(of: result)): \(result.errors)")
-    return result
+    try runToEnd(folder.resolved(arguments))
   }
 }

@@ -259,8 +259,10 @@ func missingEnergy(
   var tail = 0.0
   if k < batch.classes {
     let gaps = (0..<k).map { -Double(batch.gaps[index * k + $0]) }
-    let ratio = Double(batch.logTailRatios[index * 3 + 2])
-    tail = largest + 4 * (ratio + logSumExp(gaps, 4) - log(Double(batch.classes - k)))
+    let temperature = Double(batch.tailTemperatures.last!)
+    let ratio = Double(batch.logTailRatios[(index + 1) * batch.tailTemperatures.count - 1])
+    let level = ratio + logSumExp(gaps, temperature) - log(Double(batch.classes - k))
+    tail = largest + temperature * level
   }
   var stored = [Double](repeating: tail, count: batch.classes)
   for rank in 0..<k {

@@ -64,62 +64,11 @@ private struct Case {
     let test = Case(seed: seed)
     let cache = try test.write(to: folder.file("sparse"))
     #expect(try verifyCache(path: cache.path).missingBlocks == 0)
+    try expectBounds(of: cache, "seed \(seed)") { view, sample in
+      (test.job.row(view: view, sample: sample), Int(test.job.label(sample: sample)))
+    }
     let certificate = try cache.certificate()
-    var batch = cache.makeBatch()
-    var energies: [Double] = []
-    for (t, errors) in certificate.atTemperature.enumerated() {
-      var direct: [DirectErrors] = []
-      for key in cache.manifest.blockKeys {
-        try cache.decode(view: key.view, block: key.block, into: &batch)
-        for (index, sample) in cache.manifest.samples(of: key).enumerated() {
-          let row = test.job.row(view: key.view, sample: sample)
-          direct.append(
-            DirectErrors(row, batch, index, temperature: errors.temperature.value, t))
-          if t == 0 { energies.append(energy(row, batch, index, cache.manifest.encoding)) }
-        }
-      }
-      let place = "seed \(seed), T = \(errors.temperature)"
-      expect(errors.totalVariation, above: direct.map(\.totalVariation), place + ", TV")
-      expect(errors.kdGradientError, above: direct.map(\.kdGradient), place + ", KD")
-      expect(errors.pldDroppedWeight, above: direct.map(\.dropped), place + ", PLD")
-      expect(errors.distAngle, above: direct.map(\.angle), place + ", DIST")
-    }
-    expect(certificate.mseMissingEnergy, above: energies, "seed \(seed), MSE")
     #expect(certificate.orderAgreements == certificate.records)
-  }
-
-  private func expect(_ bound: ErrorStatistic, above direct: [Double], _ name: String) {
-    let tolerance = 1e-9
-    #expect(bound.count == direct.count, "\(name)")
-    #expect(bound.max >= direct.max()! - tolerance, "\(name)")
-    #expect(
-      bound.sum >= direct.reduce(0, +) * (1 - 1e-6) - tolerance * Double(direct.count), "\(name)")
-    let sorted = direct.sorted()
-    for fraction in [0.25, 0.5, 0.9] {
-      let exact = sorted[Int((Double(sorted.count) * fraction).rounded(.up)) - 1]
-      #expect(bound.quantile(fraction) >= exact - tolerance, "\(name), \(fraction)")
-    }
-  }
-
-  /// The energy of a record's error where the tail is even at T = 1.
-  private func energy(
-    _ row: [Float], _ batch: TeacherBatch, _ index: Int, _ encoding: Encoding
-  ) -> Double {
-    let (k, largest) = (batch.k, Double(batch.largestLogits[index]))
-    let head = index * k..<(index + 1) * k
-    var tail = 0.0
-    if k < batch.classes {
-      let gaps = head.map { -Double(batch.gaps[$0]) }
-      let ratio = Double(batch.logTailRatios[index])
-      tail = largest + ratio + logSumExp(gaps, 1) - log(Double(batch.classes - k))
-    }
-    var stored = [Double](repeating: tail, count: batch.classes)
-    for entry in head { stored[Int(batch.classIDs[entry])] = largest - Double(batch.gaps[entry]) }
-    let mean = row.reduce(0) { $0 + Double($1) } / Double(row.count)
-    let energy = row.reduce(0) { $0 + pow(Double($1) - mean, 2) }
-    let error = zip(row, stored).reduce(0) { $0 + pow(Double($1.0) - $1.1, 2) }
-    let step = 1 / Double(encoding.stepsPerNat)
-    return error / max(energy, Double(row.count) * step * step)
   }
 
   @Test(arguments: UInt64(1)...30)
