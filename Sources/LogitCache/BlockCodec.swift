@@ -290,11 +290,14 @@ struct BlockCodec {
       scratch.withUnsafeBufferPointer { deltas in
         var wrapped = false
         for row in 0..<rows { levels[row] = 0 }
-        for index in 0..<deltas.count {
-          let level = levels[index] &+ deltas[index]
-          let isWrong = level > Limits.level || deltas[index] > Limits.level
-          wrapped = wrapped || isWrong
-          levels[index &+ rows] = level
+        // A column at a time: what is read and what is written do not overlap, so it is vectorised.
+        for start in stride(from: 0, to: deltas.count, by: max(rows, 1)) {
+          for index in start..<start &+ rows {
+            let level = levels[index] &+ deltas[index]
+            let isWrong = level > Limits.level || deltas[index] > Limits.level
+            wrapped = wrapped || isWrong
+            levels[index &+ rows] = level
+          }
         }
         return wrapped
       }

@@ -44,10 +44,10 @@ package enum Bucket {
     bucket < 16 ? UInt32(bucket) : (4 + UInt32(bucket) & 3) << width(bucket)
   }
 
-  /// `base` and `width` of every bucket, for decoding: base in the low half.
-  static let table: [UInt64] = (0..<UInt8(count)).map {
-    UInt64(base($0)) | UInt64(width($0)) << 32
-  }
+  /// `width` of every bucket, for decoding.
+  static let widths: [UInt8] = (0..<UInt8(count)).map { UInt8(width($0)) }
+  /// `base` of every bucket.
+  static let bases: [UInt32] = (0..<UInt8(count)).map { base($0) }
 }
 
 /// Maps small integers of either sign to small non-negative ones: 0, -1, 1, -2 -> 0, 1, 2, 3.

@@ -66,42 +66,44 @@ struct PlaneEntry {
       throw Problem(.corrupt, "plane \(name) names bucket \(largest)")
     }
     let rest = try take((bits + 7) / 8, from: &bytes)
-    PlaneEntry.addRest(rest, names, into: values)
+    PlaneEntry.addRest(rest, names, largest: largest, into: values)
     try demandZeroFill(rest, bits)
   }
 
   /// Writes integers: the first of each bucket that is named, and what the next bits have more.
-  ///
-  /// Four share one load, as long as it holds them and there are bytes for it.
   private static func addRest(
-    _ rest: UnsafeRawBufferPointer, _ names: UnsafeRawBufferPointer,
+    _ rest: UnsafeRawBufferPointer, _ names: UnsafeRawBufferPointer, largest: UInt8,
     into values: UnsafeMutableBufferPointer<UInt32>
   ) {
-    Bucket.table.withUnsafeBufferPointer { table in
-      var (index, place) = (0, 0)
-      while index &+ 4 <= values.count, place &>> 3 &+ 8 <= rest.count {
-        var word = UInt64(
-          littleEndian: rest.loadUnaligned(fromByteOffset: place &>> 3, as: UInt64.self))
-        word &>>= UInt64(truncatingIfNeeded: place & 7)
-        var bits: UInt64 = 0
-        for next in index..<index &+ 4 {
-          let bucket = table[Int(names[next])]
-          let width = bucket &>> 32
-          values[next] = UInt32(truncatingIfNeeded: bucket &+ word & ((1 &<< width) &- 1))
-          word &>>= width
-          bits &+= width
+    Bucket.widths.withUnsafeBufferPointer { widths in
+      Bucket.bases.withUnsafeBufferPointer { bases in
+        var (index, place) = (0, 0)
+        // Four share one load where it holds the widest four after up to seven bits of others.
+        let lastWord = rest.count &- 8
+        let shared = lastWord >= 0 && 4 * Bucket.width(largest) <= 57 ? values.count & ~3 : 0
+        while index < shared {
+          // At the end the last eight bytes again, with more of them shifted out.
+          let offset = min(place &>> 3, lastWord)
+          var word = UInt64(
+            littleEndian: rest.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+          word &>>= UInt64(truncatingIfNeeded: place &- offset &* 8)
+          for next in index..<index &+ 4 {
+            let bucket = Int(names[next])
+            let width = UInt64(widths[bucket])
+            values[next] = bases[bucket] &+ UInt32(truncatingIfNeeded: word & ~(~0 &<< width))
+            word &>>= width
+            place &+= Int(truncatingIfNeeded: width)
+          }
+          index &+= 4
         }
-        if bits > 57 { break }
-        place &+= Int(bits)
-        index &+= 4
-      }
-      while index < values.count {
-        let bucket = table[Int(names[index])]
-        let width = bucket &>> 32
-        let more = PlaneEntry.bits(rest, at: place, width: width)
-        values[index] = UInt32(truncatingIfNeeded: bucket &+ more)
-        place &+= Int(width)
-        index &+= 1
+        while index < values.count {
+          let bucket = Int(names[index])
+          let width = UInt64(widths[bucket])
+          let more = PlaneEntry.bits(rest, at: place, width: width)
+          values[index] = bases[bucket] &+ UInt32(truncatingIfNeeded: more)
+          place &+= Int(truncatingIfNeeded: width)
+          index &+= 1
+        }
       }
     }
   }

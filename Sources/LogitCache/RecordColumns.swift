@@ -82,9 +82,10 @@ struct RecordColumns: Equatable {
       ids.withUnsafeBufferPointer { ids in
         labels.withUnsafeBufferPointer { labels in
           for rank in 0..<k {
-            let start = rank &* rows
+            let (start, rank) = (rank &* rows, UInt32(truncatingIfNeeded: rank))
             for row in 0..<rows {
-              found[row] = ids[start &+ row] == labels[row] ? UInt32(rank) : found[row]
+              let before = found[row]
+              found[row] = ids[start &+ row] == labels[row] ? rank : before
             }
           }
         }
