@@ -34,6 +34,30 @@ package func exactExpOfEitherSign(_ x: Double) -> Double {
   x <= 0 ? exactExp(x) : 1 / exactExp(-x)
 }
 
+/// e^x for x <= 0 in every lane, the same bits as of one number.
+@inline(__always)
+package func exactExp(_ x: SIMD8<Double>) -> SIMD8<Double> {
+  let x = x.replacing(with: -700, where: x .< -700)
+  let shifter = 6_755_399_441_055_744.0
+  let shifted = x * 1.442_695_040_888_963_4 + shifter
+  let n = shifted - shifter
+  let r = (x - n * 0.693_147_180_369_123_82) - n * 1.908_214_929_270_587_7e-10
+  var p = SIMD8<Double>(repeating: 1.0 / 39_916_800)
+  p = p * r + 1.0 / 3_628_800
+  p = p * r + 1.0 / 362_880
+  p = p * r + 1.0 / 40_320
+  p = p * r + 1.0 / 5_040
+  p = p * r + 1.0 / 720
+  p = p * r + 1.0 / 120
+  p = p * r + 1.0 / 24
+  p = p * r + 1.0 / 6
+  p = p * r + 0.5
+  p = p * r + 1
+  p = p * r + 1
+  let power = unsafeBitCast(shifted, to: SIMD8<UInt64>.self) &<< 52 &+ (1.0).bitPattern
+  return p * unsafeBitCast(power, to: SIMD8<Double>.self)
+}
+
 /// The square of e^x for x <= 0, as `exactExp(2 * x)`: below e^-700 it stays there, so that no number is
 /// subnormal, which some libraries make 0.
 ///
@@ -65,18 +89,71 @@ package func exactLog(_ x: Double) -> Double {
 
 /// Sums in a fixed order that does not depend on the machine: eight lanes, then the rest.
 enum LaneSum {
+  /// The last values, fewer than eight, are added one by one after the lanes.
   static func sum(_ values: UnsafeBufferPointer<Double>) -> Double {
-    reduce(values) { $0 += $1 }
+    var lanes = SIMD8<Double>()
+    let bytes = UnsafeRawPointer(values.baseAddress)
+    var index = 0
+    while index + 8 <= values.count, let bytes {
+      lanes += bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+      index += 8
+    }
+    var rest = 0.0
+    while index < values.count {
+      rest += values[index]
+      index += 1
+    }
+    return joined(lanes, rest)
   }
 
-  /// Sum of (scale * v - center)^2.
+  /// Sums of (v - center)^2 for two centers, in one pass.
   static func squares(
-    _ values: UnsafeBufferPointer<Double>, scale: Double, center: Double
-  ) -> Double {
-    reduce(values) { sum, v in
-      let d = scale * v - center
-      sum += d * d
+    _ values: UnsafeBufferPointer<Double>, around centers: (Double, Double)
+  ) -> (Double, Double) {
+    var (first, second) = (SIMD8<Double>(), SIMD8<Double>())
+    let bytes = UnsafeRawPointer(values.baseAddress)
+    var index = 0
+    while index + 8 <= values.count, let bytes {
+      let v = bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+      let (a, b) = (v - centers.0, v - centers.1)
+      first += a * a
+      second += b * b
+      index += 8
     }
+    var rest = (0.0, 0.0)
+    while index < values.count {
+      let (a, b) = (values[index] - centers.0, values[index] - centers.1)
+      rest.0 += a * a
+      rest.1 += b * b
+      index += 1
+    }
+    return (joined(first, rest.0), joined(second, rest.1))
+  }
+
+  /// Writes e^(scale * v) for every v, none above 0, and returns the sum.
+  static func exponentials(
+    of values: UnsafeBufferPointer<Double>, scale: Double,
+    in powers: UnsafeMutableBufferPointer<Double>
+  ) -> Double {
+    precondition(values.count == powers.count, "\(values.count) values, \(powers.count) powers")
+    var lanes = SIMD8<Double>()
+    let source = UnsafeRawPointer(values.baseAddress)
+    let target = UnsafeMutableRawPointer(powers.baseAddress)
+    var index = 0
+    while index + 8 <= values.count, let source, let target {
+      let v = source.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self)
+      let power = exactExp(v * scale)
+      target.storeBytes(of: power, toByteOffset: index * 8, as: SIMD8<Double>.self)
+      lanes += power
+      index += 8
+    }
+    var rest = 0.0
+    while index < values.count {
+      powers[index] = exactExp(values[index] * scale)
+      rest += powers[index]
+      index += 1
+    }
+    return joined(lanes, rest)
   }
 
   /// Replaces every e^x by e^2x (x <= 0, not below e^-700) and returns the sum.
@@ -141,30 +218,6 @@ enum LaneSum {
     return Distances(
       absolute: joined(absolute, rest.absolute), squared: joined(squared, rest.squared),
       variance: joined(variance, rest.variance))
-  }
-
-  /// The last values, fewer than eight, are added one by one after the lanes.
-  @inline(__always)
-  private static func reduce(
-    _ values: UnsafeBufferPointer<Double>,
-    _ add: (inout SIMD8<Double>, SIMD8<Double>) -> Void
-  ) -> Double {
-    var lanes = SIMD8<Double>()
-    let bytes = UnsafeRawPointer(values.baseAddress)
-    var index = 0
-    while index + 8 <= values.count, let bytes {
-      add(&lanes, bytes.loadUnaligned(fromByteOffset: index * 8, as: SIMD8<Double>.self))
-      index += 8
-    }
-    var rest = SIMD8<Double>()
-    var total = 0.0
-    while index < values.count {
-      rest = SIMD8<Double>()
-      add(&rest, SIMD8<Double>(repeating: values[index]))
-      total += rest[0]
-      index += 1
-    }
-    return joined(lanes, total)
   }
 
   /// Lanes in a fixed order, then what was left.

@@ -134,7 +134,7 @@ package struct FullRowMeter {
 
   private func measureEnergy(shift: Double, into statistic: inout ErrorStatistic) {
     let mean = gaps.withUnsafeBufferPointer(LaneSum.sum) / Double(gaps.count)
-    let energy = gaps.withUnsafeBufferPointer { LaneSum.squares($0, scale: 1, center: mean) }
+    let energy = gaps.withUnsafeBufferPointer { LaneSum.squares($0, around: (mean, mean)).0 }
     var error = 0.0
     for place in 0..<gaps.count {
       let difference = shift - rebuiltGaps[place] + gaps[place]
@@ -155,9 +155,8 @@ package struct FullRowMeter {
     of source: [Double], _ scale: Double, into target: inout [Double]
   ) -> Double {
     source.withUnsafeBufferPointer { source in
-      target.withUnsafeMutableBufferPointer { target in
-        for index in 0..<source.count { target[index] = exactExp(source[index] * scale) }
-        return LaneSum.sum(UnsafeBufferPointer(target))
+      target.withUnsafeMutableBufferPointer {
+        LaneSum.exponentials(of: source, scale: scale, in: $0)
       }
     }
   }

@@ -112,23 +112,29 @@ struct RowMeter {
 
   private mutating func loadTail(_ row: UnsafeBufferPointer<Float>, _ ids: ArraySlice<UInt32>) {
     for id in ids { inHead[Int(id)] = 1 }
-    var largest = -Float.infinity
     inHead.withUnsafeBufferPointer { inHead in
+      var largest = -Float.infinity
+      var start = 0
+      while start < row.count {
+        let end = firstMark(inHead, from: start)
+        largest = max(largest, largestValue(row, start..<end))
+        start = end + 1
+      }
+      let offset = Double(largest)
       tail.withUnsafeMutableBufferPointer { tail in
         var (start, filled) = (0, 0)
         while start < row.count {
           let end = firstMark(inHead, from: start)
-          for index in 0..<end - start { tail[filled &+ index] = Double(row[start &+ index]) }
-          largest = max(largest, largestValue(row, start..<end))
+          for index in 0..<end - start {
+            tail[filled &+ index] = Double(row[start &+ index]) - offset
+          }
           filled &+= end - start
           start = end + 1
         }
-        let offset = Double(largest)
-        for index in 0..<tail.count { tail[index] -= offset }
       }
+      largestTail = offset
     }
     for id in ids { inHead[Int(id)] = 0 }
-    largestTail = Double(largest)
   }
 
   /// Measures the loaded row at every planned temperature, and fills `ratios`.
@@ -269,16 +275,15 @@ struct RowMeter {
     }
     // Everything is measured from the largest logit; tail values are offsets from their largest.
     let tailOffset = largestTail - largest
-    tail.withUnsafeBufferPointer { tail in
-      error += LaneSum.squares(tail, scale: 1, center: shift - tailConstant - tailOffset)
-      sum += LaneSum.sum(tail) + Double(tail.count) * tailOffset
-    }
+    sum += tail.withUnsafeBufferPointer { LaneSum.sum($0) } + Double(tail.count) * tailOffset
     let mean = sum / Double(encoding.classes)
+    let squares = tail.withUnsafeBufferPointer {
+      LaneSum.squares($0, around: (shift - tailConstant - tailOffset, mean - tailOffset))
+    }
+    error += squares.0
     var energy = 0.0
     for gap in gaps { energy += (-gap - mean) * (-gap - mean) }
-    tail.withUnsafeBufferPointer {
-      energy += LaneSum.squares($0, scale: 1, center: mean - tailOffset)
-    }
+    energy += squares.1
     let step = 1 / Double(encoding.stepsPerNat)
     statistic.add(error / max(energy, Double(encoding.classes) * step * step))
   }
@@ -306,9 +311,8 @@ struct RowMeter {
       return target.withUnsafeMutableBufferPointer { LaneSum.squareExponentials($0) }
     }
     return source.withUnsafeBufferPointer { source in
-      target.withUnsafeMutableBufferPointer { target in
-        for index in 0..<source.count { target[index] = exactExp(source[index] * scale) }
-        return LaneSum.sum(UnsafeBufferPointer(target))
+      target.withUnsafeMutableBufferPointer {
+        LaneSum.exponentials(of: source, scale: scale, in: $0)
       }
     }
   }

@@ -18,6 +18,8 @@ struct InputPlan {
   let elementType: ElementType
   /// The whole input, batch first.
   let shape: [Int]
+  /// Whether the model says that it takes batches of any size.
+  let isBatchFree: Bool
   /// What a view is.
   let source: SampleShape
   /// Height and width of the part that the picture fills; (1, width) for features.
@@ -51,6 +53,7 @@ struct InputPlan {
     padValue = configuration.padValue
     fit = configuration.fit
     let batch = try configuration.batchSize(for: tensor)
+    isBatchFree = (tensor.dimensions.first ?? 1) < 1
     switch source {
     case .text:
       throw Problem(

@@ -22,10 +22,12 @@ struct OutputPlan {
   /// What the model is called in errors.
   let model: String
 
-  /// - Parameter trial: what a run on zeros gave.
+  /// - Parameters:
+  ///   - trial: what a run on zeros gave.
+  ///   - views: how many views that run had.
   /// - Throws: `Problem(.corrupt)` naming both shapes when the output does not fit the configuration.
   init(
-    _ trial: borrowing OutputTensor, named name: String, batch: Int,
+    _ trial: borrowing OutputTensor, of views: Int, named name: String, batch: Int,
     _ configuration: ONNXConfiguration
   ) throws {
     self.name = name
@@ -35,17 +37,19 @@ struct OutputPlan {
     rule = configuration.positionRule
     blank = configuration.blank
     model = configuration.model
-    shape = trial.shape
+    var shape = trial.shape
     let batchAxis = layout == .tnc ? 1 : 0
     guard trial.elementType == .float32, shape.count == (layout == .nc ? 2 : 3),
-      shape[batchAxis] == batch, shape.allSatisfy({ $0 >= 1 }), shape[shape.count - 1] >= 2
+      shape[batchAxis] == views, shape.allSatisfy({ $0 >= 1 }), shape[shape.count - 1] >= 2
     else {
       let type = trial.elementType?.description ?? "another type"
       throw Problem(
         .corrupt,
-        "\(model) gives \(name), \(type) \(shape), for a batch of \(batch); layout \(layout) needs "
-          + "float32 with n = \(batch), and two or more classes last")
+        "\(model) gives \(name), \(type) \(shape), for a batch of \(views); layout \(layout) needs "
+          + "float32 with n = \(views), and two or more classes last")
     }
+    shape[batchAxis] = batch
+    self.shape = shape
     classes = shape[shape.count - 1]
     positions = layout == .nc ? 1 : shape[1 - batchAxis]
     if rule == .every || rule == .nonblank, positions < 2 {

@@ -135,6 +135,19 @@ private func shape(_ seed: UInt64) -> Job {
   }
 
   @Test(arguments: UInt64(1)...5)
+  func `exponentials side by side have the bits of one alone`(seed: UInt64) {
+    var generator = SeededGenerator(seed: seed)
+    for _ in 0..<5000 {
+      var x = SIMD8<Double>(repeating: 0)
+      for lane in 1..<8 { x[lane] = -Double.random(in: 0...750, using: &generator) }
+      let powers = exactExp(x)
+      for lane in 0..<8 {
+        #expect(powers[lane].bitPattern == exactExp(x[lane]).bitPattern, "seed \(seed), x \(x)")
+      }
+    }
+  }
+
+  @Test(arguments: UInt64(1)...5)
   func `the logarithm agrees with the C library`(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     for _ in 0..<20_000 {
