@@ -123,7 +123,7 @@ struct FullRowOptions: ParsableArguments {
   @Option(
     help: """
       What the rows are: logits, log-probabilities, probabilities (softmax) or sigmoid. Default: \
-      logits.
+      logits, unless they look like probabilities: then it must be said.
       """)
   var kind: OutputKind?
 
@@ -142,7 +142,7 @@ struct FullRowOptions: ParsableArguments {
         }
         return nil
       }
-      return .full(values: logits, kind: kind ?? .logits, features: features)
+      return .full(values: logits, kind: kind, features: features)
     }
   }
 }

@@ -129,10 +129,11 @@ extension ImportInput {
       let values = try ArrayFile(name)
       let layout = try ImportLayout(of: values, viewsFirst: job.viewsFirst)
       try values.demand(isIndex: false)
+      if kind == nil { try refuseProbabilities(in: values) }
       let features = try features.map {
         try layout.open($0, rowAxes: nil, isIndex: false, beside: values)
       }
-      return (.full(values: values, kind: kind, features: features), layout)
+      return (.full(values: values, kind: kind ?? .logits, features: features), layout)
     case .sparse(let files):
       let (arrays, layout) = try SparseArrays.open(files, viewsFirst: job.viewsFirst)
       return (.sparse(arrays), layout)
