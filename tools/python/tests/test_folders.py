@@ -119,7 +119,7 @@ def album(tmp_path):
         ("", "channels: 1"),
         ("{op: resized-crop}, {op: flip}", ""),
         ("{op: resized-crop, area: [0.01, 0.3], ratio: [0.2, 7]}", "channels: 1"),
-        ("{op: resized-crop, area: [0.9, 1]}, {op: cutmix}", "classes: [png, jpeg]"),
+        ("{op: resized-crop, area: [0.9, 1]}, {op: cutmix}", "classNames: [png, jpeg]"),
         ("{op: flip}, {op: mixup}", "first: 20"),
     ],
 )
