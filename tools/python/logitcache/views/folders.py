@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import struct
 from dataclasses import dataclass
 
@@ -226,6 +227,8 @@ def _known(path: str, label: int, entry) -> _Picture:
         status = os.stat(path)
     except OSError as error:
         raise LogitCacheError(f"cannot read {path}: {error.strerror}") from None
+    # Opening a named pipe would wait for somebody who writes to it.
+    demand(stat.S_ISREG(status.st_mode), f"cannot read {path}: it is not a regular file")
     if entry and entry[:2] == [str(status.st_size), str(status.st_mtime_ns)]:
         shape = tuple(int(length) for length in entry[3:6])
         return _Picture(path, label, entry[2], shape, bytes.fromhex(entry[6]))
