@@ -59,7 +59,9 @@ struct ImageFolder {
     }
     guard classNames.count >= 2 else {
       throw Problem(
-        .configuration, "\(source): \(path) has \(classNames.count) classes, at least 2 are needed")
+        .configuration,
+        "\(source): \(path) has \(counted(classNames.count, "class", "classes")), at least 2 are needed"
+      )
     }
     return (files, classNames)
   }

@@ -275,7 +275,7 @@ public final class CacheWriter: Sendable {
     guard let first = missing.runs.first?.lowerBound else { return }
     throw Problem(
       .interrupted,
-      "\(path) cannot be sealed: \(missing.count) blocks are missing, the first is "
+      "\(path) cannot be sealed: \(counted(missing.count, "block")) missing, the first is "
         + "\(manifest.blockKey(at: first)); run the same command again")
   }
 

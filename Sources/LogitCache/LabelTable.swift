@@ -55,8 +55,8 @@ enum LabelTable {
     guard labels.count == samples * (positions ?? 1) else {
       throw Problem(
         .configuration,
-        "there are \(labels.count) labels for \(samples) samples"
-          + (positions.map { " of \($0) positions" } ?? ""))
+        "there are \(counted(labels.count, "label")) for \(counted(samples, "sample"))"
+          + (positions.map { " of \(counted($0, "position"))" } ?? ""))
     }
     let least: Int32 = positions == nil ? 0 : -1
     guard let index = labels.firstIndex(where: { $0 < least || Int($0) >= classes }) else { return }

@@ -158,7 +158,7 @@ final class WorkerPool: @unchecked Sendable {
       throw noteFailure(
         Problem(
           .unavailable,
-          "worker \(welcome.name) \(how), after \(restarts) restarts: what is finished is kept; see "
+          "worker \(welcome.name) \(how), after \(counted(restarts, "restart")): what is finished is kept; see "
             + "to the worker, or set restarts in \(configuration.path), and run the same command again"
         ))
     }

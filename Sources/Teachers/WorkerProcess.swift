@@ -48,9 +48,9 @@ final class WorkerProcess: @unchecked Sendable {
     }
   }
 
-  /// Sends a frame and waits for the answer; several threads may. An interruption ends the waiting at once: what
-  /// hangs would otherwise hold it up for the whole time limit.
+  /// Sends a frame and waits for the answer; several threads may.
   ///
+  /// An interruption ends the waiting at once: what hangs would hold it up for the whole time limit.
   /// - Throws: `WorkerEnd`.
   func ask(_ frame: [UInt8], request: UInt64, within seconds: Int) throws -> WorkerFrame {
     let clock = SuspendingClock()

@@ -185,7 +185,7 @@ private struct Look: Hashable {
     #expect(try album.problem().message.contains("the class 'empty' has no picture"))
     try FileManager.default.removeItem(atPath: album.file("empty"))
     try FileManager.default.removeItem(atPath: album.file("png"))
-    #expect(try album.problem().message.contains("1 classes, at least 2"))
+    #expect(try album.problem().message.contains("1 class, at least 2"))
     #expect(try album.problem(path: "absent").kind == .noInput)
   }
 

@@ -134,7 +134,7 @@ extension InMemoryDataSet {
     ("texts: a.tsv, classNames: empty.txt", "empty.txt names 0 classes"),
     ("texts: a.tsv, classNames: gap.txt", "gap.txt, line 2 is not a class's name"),
     ("texts: a.tsv, classNames: [de, en], bytes: 3", "bytes must be an integer of at least 4"),
-    ("texts: [], classNames: [de, en]", "texts must be a list of at least 1 elements"),
+    ("texts: [], classNames: [de, en]", "texts must be a list of at least 1 element"),
     ("texts: absent.tsv, classNames: [de, en]", "absent.tsv"),
     ("texts: empty.txt, classNames: [de, en]", "test is empty"),
   ])

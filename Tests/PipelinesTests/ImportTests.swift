@@ -325,7 +325,7 @@ import Testing
       .sparse(.init(ids: ids, values: values, logSumExp: sums, classes: classes))
     }
     try expect("give --classes or --class-names") { $0.rows = sparse(sums, classes: nil) }
-    try expect("has 2 ids of a row, --classes has 1 classes") {
+    try expect("has 2 ids of a row, --classes has 1 class") {
       $0.rows = sparse(sums, classes: 1)
     }
     try expect("the first axes must be [6], with no more") { $0.rows = sparse(values) }
