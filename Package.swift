@@ -76,6 +76,8 @@ let package = Package(
         .embedInCode("merge.schema.json"), .embedInCode("derive.schema.json"),
         .embedInCode("diff.schema.json"), .embedInCode("compact.schema.json"),
         .embedInCode("import.schema.json"), .embedInCode("export.schema.json"),
+        .embedInCode("precompute.schema.json"), .embedInCode("evaluate.schema.json"),
+        .embedInCode("verify.schema.json"), .embedInCode("machine.schema.json"),
       ]),
     room("Arrays", ["Basics"]),
 

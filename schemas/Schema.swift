@@ -176,8 +176,12 @@ private func expectation(_ schema: JSONValue) -> String {
   if let minimum = schema["minimum"] { bounds.append("of at least \(shown(minimum))") }
   if let bound = schema["exclusiveMinimum"] { bounds.append("above \(shown(bound))") }
   if let maximum = schema["maximum"] { bounds.append("of at most \(shown(maximum))") }
-  if let least = schema["minItems"] { bounds.append("of at least \(shown(least)) elements") }
-  if let most = schema["maxItems"] { bounds.append("of at most \(shown(most)) elements") }
+  if let least = schema["minItems"]?.integer {
+    bounds.append("of at least \(counted(least, "element"))")
+  }
+  if let most = schema["maxItems"]?.integer {
+    bounds.append("of at most \(counted(most, "element"))")
+  }
   if let pattern = schema["pattern"]?.string { bounds.append("that matches \(pattern)") }
   return ([kind] + [bounds.joined(separator: " and ")]).filter { !$0.isEmpty }.joined(
     separator: " ")

@@ -30,6 +30,14 @@ public enum Schemas {
     case imported = "import"
     /// What `export --json` prints.
     case export
+    /// What `precompute --json` prints.
+    case precompute
+    /// What `evaluate --json` prints.
+    case evaluate
+    /// What `verify --json` prints.
+    case verify
+    /// What `machine --json` prints.
+    case machine
   }
 
   /// The text of a schema.
@@ -49,6 +57,10 @@ public enum Schemas {
       case .compact: PackageResources.compact_schema_json
       case .imported: PackageResources.import_schema_json
       case .export: PackageResources.export_schema_json
+      case .precompute: PackageResources.precompute_schema_json
+      case .evaluate: PackageResources.evaluate_schema_json
+      case .verify: PackageResources.verify_schema_json
+      case .machine: PackageResources.machine_schema_json
       }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -46,7 +46,8 @@ package final class ArrayFile: Sendable {
   ///   read; `.corrupt` when it is not a sound file of its kind.
   package init(_ name: String) throws {
     let (path, array) = try ArrayFile.split(name)
-    let file = open(path, O_RDONLY | O_CLOEXEC)
+    // Does not wait for somebody to write to a named pipe.
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else {
       throw Problem(.noInput, "cannot open \(path): \(String(cString: strerror(errno)))")
     }

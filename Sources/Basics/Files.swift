@@ -6,11 +6,15 @@ public enum Files {
   ///
   /// - Throws: `Problem(.noInput)` when it does not exist or cannot be read.
   public static func read(_ path: String) throws -> [UInt8] {
+    // A named pipe or a device would make its opener wait, or do something.
+    var status = stat()
+    guard stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG else {
+      throw Problem(.noInput, "cannot read \(path): it is not a regular file")
+    }
     guard let handle = fopen(path, "rb") else {
       throw Problem(.noInput, "cannot open \(path): \(String(cString: strerror(errno)))")
     }
     defer { fclose(handle) }
-    var status = stat()
     guard fstat(fileno(handle), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
       throw Problem(.noInput, "cannot read \(path): it is not a regular file")
     }

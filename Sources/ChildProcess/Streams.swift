@@ -67,7 +67,8 @@ private func withCStrings<Result>(
   return body(copies + [nil])
 }
 
-/// Writes to a pipe that does not block; waits while nobody reads, at most for some seconds.
+/// Writes to a pipe that does not block; waits while nobody reads, at most for some seconds, and no longer
+/// once the program was asked to stop.
 ///
 /// - Returns: whether all was written.
 func writeAll(_ bytes: [UInt8], to pipe: CInt, within seconds: Double) -> Bool {
@@ -84,10 +85,12 @@ func writeAll(_ bytes: [UInt8], to pipe: CInt, within seconds: Double) -> Bool {
           continue
         }
         let left = seconds - (clock.now - start).inSeconds
-        guard errno == EINTR || errno == EAGAIN && left > 0 else { return false }
-        // A second at most, so that a long limit needs no large number.
+        guard errno == EINTR || errno == EAGAIN && left > 0 && !Interruption.isRequested else {
+          return false
+        }
+        // A tenth of a second at most: an interruption is heard by other threads.
         var question = pollfd(fd: pipe, events: Int16(POLLOUT), revents: 0)
-        poll(&question, 1, Int32(min(left, 1) * 1000))
+        poll(&question, 1, Int32(min(left, 0.1) * 1000))
       }
       return true
     }

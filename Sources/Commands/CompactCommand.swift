@@ -22,7 +22,7 @@ struct CompactCommand: ParsableCommand {
     if json { return print(try readableJSON(report), terminator: "") }
     let state = report.cacheDigest.map { "sealed, digest \($0)" } ?? "not sealed"
     print(
-      "\(cache): \(report.bytesBefore) bytes before, \(report.bytes) now, \(report.blocks) blocks; "
-        + state)
+      "\(cache): \(counted(report.bytesBefore, "byte")) before, \(report.bytes) now, "
+        + "\(counted(report.blocks, "block")); \(state)")
   }
 }

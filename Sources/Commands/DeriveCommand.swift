@@ -49,8 +49,8 @@ struct DeriveCommand: ParsableCommand {
     let report = try deriveWithProgress()
     if json { return print(try readableJSON(report), terminator: "") }
     print(
-      "\(cache): sealed, \(report.records) records, \(report.storedBytes) bytes of blocks, digest "
-        + "\(report.cacheDigest)")
+      "\(cache): sealed, \(counted(report.records, "record")), "
+        + "\(counted(report.storedBytes, "byte")) of blocks, digest \(report.cacheDigest)")
   }
 
   private func deriveWithProgress() throws -> DeriveReport {
@@ -68,7 +68,7 @@ struct DeriveCommand: ParsableCommand {
       if progress == nil { progress = ProgressLine("derive", unit: "blocks", total: total) }
       progress?.update(done: done)
       if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(total) blocks")
+        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
       }
     }
   }

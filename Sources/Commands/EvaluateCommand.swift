@@ -17,16 +17,16 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "A cache of the same data, made without a recipe, for the agreement.")
   var cache: String?
 
-  @Flag(help: "Print the result as JSON.")
+  @Flag(help: "Print the result as JSON (schemas/evaluate.schema.json).")
   var json = false
 
   func run() throws {
     let result = try evaluate(modelPath: model, data: data, cachePath: cache)
     if json { return print(try readableJSON(result), terminator: "") }
-    let labels = result.positions.map { "\($0) positions of " } ?? ""
+    let labels = result.positions.map { "\(counted($0, "position")) of " } ?? ""
     print(
       String(format: "accuracy  %.2f %% of ", 100 * result.accuracy)
-        + "\(labels)\(result.samples) samples")
+        + "\(labels)\(counted(result.samples, "sample"))")
     if let agreement = result.agreement, let teacher = result.teacherAccuracy {
       print(
         String(

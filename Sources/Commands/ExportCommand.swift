@@ -74,7 +74,9 @@ struct ExportCommand: ParsableCommand {
     job.replaces = force
     let report = try exportRecords(job)
     if json { return print(try readableJSON(report), terminator: "") }
-    if out != "-" { print("\(out): \(report.records) records, \(report.bytes) bytes") }
+    if out != "-" {
+      print("\(out): \(counted(report.records, "record")), \(counted(report.bytes, "byte"))")
+    }
   }
 
   private func format() throws -> ExportJob.Format {

@@ -81,11 +81,11 @@ struct ImportCommand: ParsableCommand {
     let report = try importRows(job())
     if json { return print(try readableJSON(report), terminator: "") }
     if let digest = report.cacheDigest {
-      print("\(cache): sealed, \(report.records) records, digest \(digest)")
+      print("\(cache): sealed, \(counted(report.records, "record")), digest \(digest)")
     } else if let shard = report.shard {
       print(
-        "\(cache): shard \(shard) done: \(report.blocks) blocks, \(report.records) records; merge "
-          + "the shards")
+        "\(cache): shard \(shard) done: \(counted(report.blocks, "block")), "
+          + "\(counted(report.records, "record")); merge the shards")
     }
   }
 
@@ -123,7 +123,7 @@ struct FullRowOptions: ParsableArguments {
   @Option(
     help: """
       What the rows are: logits, log-probabilities, probabilities (softmax) or sigmoid. Default: \
-      logits.
+      logits, unless they look like probabilities: then it must be said.
       """)
   var kind: OutputKind?
 
@@ -142,7 +142,7 @@ struct FullRowOptions: ParsableArguments {
         }
         return nil
       }
-      return .full(values: logits, kind: kind ?? .logits, features: features)
+      return .full(values: logits, kind: kind, features: features)
     }
   }
 }

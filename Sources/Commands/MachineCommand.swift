@@ -8,7 +8,7 @@ struct MachineCommand: ParsableCommand {
     commandName: "machine",
     abstract: "Print the CPU, its threads and the OpenBLAS core in use.")
 
-  @Flag(help: "Print the result as JSON.")
+  @Flag(help: "Print the result as JSON (schemas/machine.schema.json).")
   var json = false
 
   func run() throws {
@@ -17,7 +17,8 @@ struct MachineCommand: ParsableCommand {
       blasCore: BLASCore.active, deservedCore: BLASCore.deserved ?? BLASCore.active,
       isDeserved: BLASCore.isDeserved)
     if json { return print(try readableJSON(machine), terminator: "") }
-    print("\(machine.cpu), \(machine.threads) threads, OpenBLAS core \(machine.blasCore)")
+    print(
+      "\(machine.cpu), \(counted(machine.threads, "thread")), OpenBLAS core \(machine.blasCore)")
     if !machine.isDeserved {
       print("this CPU deserves the core \(machine.deservedCore): unset OPENBLAS_CORETYPE")
     }

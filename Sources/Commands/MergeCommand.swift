@@ -26,12 +26,12 @@ struct MergeCommand: ParsableCommand {
     Interruption.install()
     let report = try mergeWithProgress()
     if json { return print(try readableJSON(report), terminator: "") }
-    let what = "\(cache): \(report.blocks) blocks, \(report.records) records"
+    let what = "\(cache): \(counted(report.blocks, "block")), \(counted(report.records, "record"))"
     if let digest = report.cacheDigest {
       print("\(what), sealed, digest \(digest)")
     } else {
       print(
-        "\(what); not sealed: \(report.missingBlocks) blocks are missing, the first is "
+        "\(what); not sealed: \(counted(report.missingBlocks, "block")) missing, the first is "
           + "\(report.firstMissing ?? "unknown"); 'status --missing' names the shards")
     }
   }
@@ -43,7 +43,7 @@ struct MergeCommand: ParsableCommand {
       if progress == nil { progress = ProgressLine("merge", unit: "blocks", total: total) }
       progress?.update(done: done)
       if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(total) blocks")
+        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
       }
     }
   }

@@ -12,10 +12,11 @@ struct PlanCommand: ParsableCommand {
       Runs the teacher once over a sample of views and prints, for several k and subspace tails, bytes of \
       a record and of the whole cache, hours, and errors against full rows. With --loss, --max-error or --budget it \
       chooses one and prints the command that makes it: the smallest cache whose mean errors are within \
-      bounds, or, with --budget alone, the most exact one that fits. Exit code 69 when none does.
+      bounds, or, with --budget alone, the most exact one that fits. Exit code 69 when none does. Subspace \
+      tails are left out, with a note, where the sample has too few records for them.
 
       With --paper it runs nothing: sizes from the format and from teachers that were measured, for \
-      --samples, --views, --classes and --k, and of subspace tails on --axes.
+      --samples, --views, --positions, --classes and --k, and of subspace tails on --axes.
       """)
 
   @OptionGroup var job: JobOptions
@@ -33,6 +34,13 @@ struct PlanCommand: ParsableCommand {
       """,
     transform: parseSteps)
   var tailSteps: [SubspaceTail]?
+
+  @Option(
+    help: """
+      Rankings to compare, beside every head that leaves classes out: none; full, the exact order of these \
+      classes.
+      """)
+  var ranking = RankingKind.none
 
   @Option(help: "How many records the teacher is run for.")
   var sampleRows = 4096
@@ -59,6 +67,9 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "With --paper: samples of the data set.")
   var samples: Int?
 
+  @Option(help: "With --paper: records of a view, 1 to 4096. Default: 1.")
+  var positions: Int?
+
   @Option(help: "With --paper: classes of the teacher.")
   var classes: Int?
 
@@ -80,16 +91,16 @@ struct PlanCommand: ParsableCommand {
         throw ValidationError("--paper needs --samples and --classes")
       }
       guard job.data == nil, job.teacher == nil, job.recipe == nil, loss == nil, maxError == nil,
-        budget == nil, tailSteps == nil
+        budget == nil, tailSteps == nil, ranking == .none
       else {
         throw ValidationError(
-          "--paper runs nothing: leave out data, teacher, bounds and --tail-steps")
+          "--paper runs nothing: leave out data, teacher, bounds, --tail-steps and --ranking")
       }
       return
     }
     _ = try job.job()
-    guard samples == nil, classes == nil, axes == nil else {
-      throw ValidationError("--samples, --classes and --axes belong to --paper")
+    guard samples == nil, classes == nil, axes == nil, positions == nil else {
+      throw ValidationError("--samples, --positions, --classes and --axes belong to --paper")
     }
     guard sampleRows >= 2 else { throw ValidationError("--sample-rows must be at least 2") }
     guard maxError.map({ $0 > 0 }) ?? true else {
@@ -103,7 +114,7 @@ struct PlanCommand: ParsableCommand {
     let report = try plan(
       PlanJob(
         job.job(threads: threads.threads), heads: heads, tails: tailSteps,
-        sampleRecords: sampleRows,
+        ranking: ranking == .full ? .full : nil, sampleRecords: sampleRows,
         losses: loss.map { $0.split(separator: ",").map(String.init) } ?? [],
         maximumError: maxError, budget: budget))
     print(json ? try readableJSON(report) : report.text, terminator: "")
@@ -112,7 +123,7 @@ struct PlanCommand: ParsableCommand {
 
   private func printPaper() throws {
     let report = try PaperPlan(
-      samples: samples ?? 0, views: job.views, classes: classes ?? 0,
+      samples: samples ?? 0, views: job.views, positions: positions ?? 1, classes: classes ?? 0,
       heads: heads ?? [10, 20, 50, 100], axes: axes)
     print(json ? try readableJSON(report) : report.text, terminator: "")
   }

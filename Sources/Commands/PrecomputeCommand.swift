@@ -30,7 +30,7 @@ struct PrecomputeCommand: ParsableCommand {
 
   @OptionGroup var making: MakingOptions
 
-  @Flag(help: "Print the result as JSON.")
+  @Flag(help: "Print the result as JSON (schemas/precompute.schema.json).")
   var json = false
 
   func validate() throws { _ = try job.job() }
@@ -45,11 +45,11 @@ struct PrecomputeCommand: ParsableCommand {
         calibration: making.calibration))
     if json { return print(try readableJSON(result), terminator: "") }
     if let digest = result.cacheDigest {
-      print("\(cache): sealed, \(result.records) records, digest \(digest)")
+      print("\(cache): sealed, \(counted(result.records, "record")), digest \(digest)")
     } else if let shard = result.shard {
       print(
-        "\(cache): shard \(shard) done: \(result.blocks) blocks, \(result.records) records; merge "
-          + "the shards")
+        "\(cache): shard \(shard) done: \(counted(result.blocks, "block")), "
+          + "\(counted(result.records, "record")); merge the shards")
     }
   }
 }

@@ -12,7 +12,7 @@ struct VerifyCommand: ParsableCommand {
   @Argument(help: "The cache.")
   var cache: String
 
-  @Flag(help: "Print the result as JSON.")
+  @Flag(help: "Print the result as JSON (schemas/verify.schema.json).")
   var json = false
 
   func run() throws {
@@ -20,9 +20,11 @@ struct VerifyCommand: ParsableCommand {
     if json { return print(try readableJSON(report), terminator: "") }
     let state =
       report.cacheDigest.map { "sealed, digest \($0)" }
-      ?? "not sealed, \(report.missingBlocks) blocks missing"
+      ?? "not sealed, \(counted(report.missingBlocks, "block")) missing"
     print(
-      "\(cache): \(report.blocks) blocks, \(report.records) records, every digest right; \(state)")
+      "\(cache): \(counted(report.blocks, "block")), \(counted(report.records, "record")), "
+        + "every digest right; \(state)"
+    )
   }
 
   private func verifyWithProgress() throws -> VerifyReport {

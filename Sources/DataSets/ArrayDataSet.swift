@@ -54,7 +54,8 @@ private func features(
   let found = array.shape.count == 3 ? array.shape[1] : 1
   guard found == positions else {
     throw unexpected(
-      array, path, "the labels are for \(positions) positions of each sample, these for \(found)")
+      array, path,
+      "the labels are for \(counted(positions, "position")) of each sample, these for \(found)")
   }
   return (.features(width: array.shape.dropFirst().reduce(1, *)), .features(features))
 }

@@ -30,7 +30,7 @@ struct IDXFile {
     guard content.count == headerSize + size else {
       throw Problem(
         .corrupt,
-        "\(path) has \(content.count) bytes, but its header (lengths \(dimensions)) asks for "
+        "\(path) has \(counted(content.count, "byte")), but its header (lengths \(dimensions)) asks for "
           + "\(headerSize + size)")
     }
     bytes = Array(content[headerSize...])
@@ -53,11 +53,12 @@ struct IDXFile {
     guard ranks.contains(rank) else {
       throw Problem(
         .corrupt,
-        "\(path) has \(rank) axes, which is not what \(meaning) have (\(ranks.lowerBound)"
+        "\(path) has \(counted(rank, "axis", "axes")), which is not what \(meaning) have (\(ranks.lowerBound)"
           + (ranks.count == 1 ? ")" : " to \(ranks.upperBound))"))
     }
     guard start.count >= 4 + 4 * rank else {
-      throw Problem(.corrupt, "\(path) is cut off in its header, after \(start.count) bytes")
+      throw Problem(
+        .corrupt, "\(path) is cut off in its header, after \(counted(start.count, "byte"))")
     }
     return (0..<rank).map { axis in
       start[4 + 4 * axis..<8 + 4 * axis].reduce(0) { $0 << 8 | Int($1) }
@@ -104,7 +105,7 @@ func checkCounts(
   guard samples == labels else {
     throw Problem(
       .corrupt,
-      "\(samplesPath) holds \(samples) samples, but \(labelsPath) holds \(labels) labels: "
-        + "they do not belong together")
+      "\(samplesPath) holds \(counted(samples, "sample")), but \(labelsPath) holds "
+        + "\(counted(labels, "label")): they do not belong together")
   }
 }

@@ -20,7 +20,7 @@ struct ImageFolder {
   let path: String
   let shape: SampleShape
   /// The classes wanted, in order; `nil` for all, sorted by bytes.
-  let classes: [String]?
+  let wanted: [String]?
   /// Whether what is no picture is passed over; otherwise it is an error.
   let skipsOthers: Bool
   /// Use only so many samples, from the first on.
@@ -37,7 +37,7 @@ struct ImageFolder {
     shape = .image(
       height: value["size"]!["height"]!.integer!, width: value["size"]!["width"]!.integer!,
       channels: value["channels"]?.integer ?? 3)
-    classes = value["classes"]?.array?.map { $0.string! }
+    wanted = value["classNames"]?.array?.map { $0.string! }
     skipsOthers = value["others"]?.string == "skip"
     first = value["first"]?.integer
   }
@@ -48,10 +48,10 @@ struct ImageFolder {
   ///   in them does not belong there.
   func files() throws -> (files: [File], classNames: [String]) {
     var seen: Set<String> = []
-    if let twice = classes?.first(where: { !seen.insert($0).inserted }) {
+    if let twice = wanted?.first(where: { !seen.insert($0).inserted }) {
       throw Problem(.configuration, "\(source) names the class '\(twice)' twice")
     }
-    let (files, classNames) = isFolder(path) ? try filesOfFolder() : try filesOfList()
+    let (files, classNames) = EntryKind(path) == .folder ? try filesOfFolder() : try filesOfList()
     var counts = [Int](repeating: 0, count: classNames.count)
     for file in files { counts[Int(file.label)] += 1 }
     if let empty = counts.firstIndex(of: 0) {
@@ -59,7 +59,9 @@ struct ImageFolder {
     }
     guard classNames.count >= 2 else {
       throw Problem(
-        .configuration, "\(source): \(path) has \(classNames.count) classes, at least 2 are needed")
+        .configuration,
+        "\(source): \(path) has \(counted(classNames.count, "class", "classes")), at least 2 are needed"
+      )
     }
     return (files, classNames)
   }
@@ -69,24 +71,24 @@ struct ImageFolder {
   private func filesOfFolder() throws -> ([File], [String]) {
     var classNames: [String] = []
     for entry in try entries(of: path) {
-      if entry.isFolder {
+      if entry.kind == .folder {
         classNames.append(entry.name)
       } else {
         try refuseOther(entry.name)
       }
     }
-    if let classes {
+    if let wanted {
       let found = Set(classNames)
-      if let absent = classes.first(where: { !found.contains($0) }) {
+      if let absent = wanted.first(where: { !found.contains($0) }) {
         throw Problem(.configuration, "\(source): \(path) has no folder for the class '\(absent)'")
       }
-      classNames = classes
+      classNames = wanted
     }
     var ordered: [(key: [UInt8], file: File)] = []
     for (label, folder) in classNames.enumerated() {
       for entry in try entries(of: path + "/" + folder) {
         let name = folder + "/" + entry.name
-        guard isPictureName(entry.name), !entry.isFolder else {
+        guard isPictureName(entry.name), entry.kind == .file else {
           try refuseOther(name)
           continue
         }
@@ -114,7 +116,7 @@ struct ImageFolder {
       }
       lines.append((parts[0], parts[1]))
     }
-    let classNames = classes ?? Set(lines.map(\.name)).sorted(by: precedes)
+    let classNames = wanted ?? Set(lines.map(\.name)).sorted(by: precedes)
     let labels = Dictionary(uniqueKeysWithValues: classNames.enumerated().map { ($1, Int32($0)) })
     let files = try lines.map { line in
       guard let label = labels[line.name] else {
@@ -130,19 +132,40 @@ struct ImageFolder {
     guard skipsOthers else {
       throw Problem(
         .configuration,
-        "\(path)/\(name) is no picture of a class (CLASS/NAME.jpg, .jpeg or .png): take it away, or "
+        "\(path)/\(name) is no picture file of a class (CLASS/NAME.jpg, .jpeg or .png): take it away, or "
           + "write 'others: skip' in \(source)")
     }
   }
 }
 
+/// What a name in a folder stands for.
+private enum EntryKind {
+  case folder, file
+  /// A named pipe, a socket or a device: nothing to be opened.
+  case other
+
+  /// Follows links; what cannot be looked at counts as a file, so that opening it says why.
+  init(_ path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+      self = .file
+      return
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: self = .folder
+    case S_IFREG: self = .file
+    default: self = .other
+    }
+  }
+}
+
 /// What is in a folder, hidden names left out, sorted by bytes.
-private func entries(of folder: String) throws -> [(name: String, isFolder: Bool)] {
+private func entries(of folder: String) throws -> [(name: String, kind: EntryKind)] {
   guard let stream = opendir(folder) else {
     throw Problem(.noInput, "cannot open \(folder): \(String(cString: strerror(errno)))")
   }
   defer { closedir(stream) }
-  var found: [(name: String, isFolder: Bool)] = []
+  var found: [(name: String, kind: EntryKind)] = []
   while let entry = readdir(stream) {
     let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
     guard bytes[0] != UInt8(ascii: ".") else { continue }
@@ -154,13 +177,13 @@ private func entries(of folder: String) throws -> [(name: String, isFolder: Bool
           + "'\(String(decoding: bytes, as: UTF8.self))'")
     }
     // Links, and file systems that do not say, cost a look.
-    let isFolder =
+    let kind: EntryKind =
       switch Int(entry.pointee.d_type) {
-      case Int(DT_DIR): true
-      case Int(DT_REG): false
-      default: isFolder(folder + "/" + name)
+      case Int(DT_DIR): .folder
+      case Int(DT_REG): .file
+      default: EntryKind(folder + "/" + name)
       }
-    found.append((name, isFolder))
+    found.append((name, kind))
   }
   return found.sorted { precedes($0.name, $1.name) }
 }
@@ -177,9 +200,4 @@ private func isSeparator(_ character: Character) -> Bool {
 private func isPictureName(_ name: String) -> Bool {
   let name = name.lowercased()
   return [".jpg", ".jpeg", ".png"].contains { name.hasSuffix($0) }
-}
-
-private func isFolder(_ path: String) -> Bool {
-  var status = stat()
-  return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
 }

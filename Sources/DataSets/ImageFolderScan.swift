@@ -40,7 +40,8 @@ extension ImageFolder {
       }
       progress(start + round.count, missing.count)
       if Interruption.isRequested {
-        throw Interruption.problem(after: "\(start + round.count) of \(missing.count) pictures")
+        throw Interruption.problem(
+          after: "\(start + round.count) of \(counted(missing.count, "picture"))")
       }
     }
     guard problems.isEmpty else { throw summary(of: problems, pictures: wanted.count) }
@@ -53,7 +54,7 @@ extension ImageFolder {
     let shown = problems.prefix(10).map(\.message).joined(separator: "; ")
     return Problem(
       problems[0].kind,
-      "\(problems.count) of \(pictures) pictures of \(source) cannot be used: \(shown)"
+      "\(problems.count) of \(counted(pictures, "picture")) of \(source) cannot be used: \(shown)"
         + (problems.count > 10 ? "; ..." : ""))
   }
 }

@@ -129,7 +129,9 @@ private func check(
   // Samples first: what a file of none says of their shape need not even fit an Int.
   guard samples > 0, shape.elementCount > 0, classCount > 0 else {
     throw Problem(
-      .corrupt, "\(name) is empty: \(samples) samples of \(shape), \(classCount) classes")
+      .corrupt,
+      "\(name) is empty: \(counted(samples, "sample")) of \(shape), \(counted(classCount, "class", "classes"))"
+    )
   }
   let found =
     switch elements {
@@ -139,7 +141,8 @@ private func check(
   guard found == samples * shape.elementCount else {
     throw Problem(
       .corrupt,
-      "\(name) has labels of \(samples) samples but \(found / shape.elementCount) samples of \(shape)"
+      "\(name) has labels of \(counted(samples, "sample")) but "
+        + "\(counted(found / shape.elementCount, "sample")) of \(shape)"
     )
   }
   if case .text(let bytes) = shape, case .pixels(let texts) = elements {
@@ -166,7 +169,7 @@ private func check(
     throw Problem(
       .corrupt,
       "\(name): sample \(index / positions)\(place) has the label \(labels[index]), but there are "
-        + "\(classCount) classes, 0 to \(classCount - 1)")
+        + "\(counted(classCount, "class", "classes")), 0 to \(classCount - 1)")
   }
   guard labels.contains(where: { $0 >= 0 }) else {
     throw Problem(.corrupt, "\(name) has no label: every position of every sample is masked")

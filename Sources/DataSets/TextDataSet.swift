@@ -29,7 +29,7 @@ func checkTexts(_ elements: [UInt8], bytes: Int, name: String) throws {
       throw Problem(
         .corrupt,
         "\(name): sample \(start / bytes) is not a text: at least one character in UTF-8, then "
-          + "zeros up to \(bytes) bytes")
+          + "zeros up to \(counted(bytes, "byte"))")
     }
   }
 }
@@ -89,7 +89,9 @@ private func classNames(_ value: JSONValue, path: String) throws -> [String] {
     }
   }
   guard names.count >= 2 else {
-    throw Problem(.configuration, "\(source) names \(names.count) classes, there must be two")
+    throw Problem(
+      .configuration,
+      "\(source) names \(counted(names.count, "class", "classes")), there must be two")
   }
   var seen: Set<[UInt8]> = []
   if let twice = names.first(where: { !seen.insert(Array($0.utf8)).inserted }) {

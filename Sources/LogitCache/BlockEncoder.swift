@@ -225,7 +225,8 @@ public final class BlockEncoder {
     guard (0..<row.count).contains(Int(label)) else {
       throw Problem(
         .corrupt,
-        "sample \(place().sample) has label \(label), the teacher has \(row.count) classes")
+        "sample \(place().sample) has label \(label), the teacher has \(counted(row.count, "class", "classes"))"
+      )
     }
   }
 

@@ -30,7 +30,7 @@ extension CacheReader {
           throw Problem(
             .corrupt,
             "\(path) is sealed with \(count) entries in table '\(name)', its manifest asks for "
-              + "\(manifest.blockCount) blocks")
+              + "\(counted(manifest.blockCount, "block"))")
         }
       }
     }

@@ -38,7 +38,8 @@ public final class CacheWriter: Sendable {
   ///     for none; their digest is the manifest's.
   ///   - calibration: the calibration whose digest is the manifest's; nothing learned when left out.
   /// - Throws: `Problem(.corrupt)` with a list of what differs when the folder holds another job's
-  ///   cache, which stays untouched; `.cannotCreate` when another process is writing or reading it.
+  ///   cache, which stays untouched; `.cannotCreate` when another process is writing or reading it;
+  ///   `.configuration` when calibration or labels are not the manifest's, or a label is no class.
   public init(
     path: String, manifest: Manifest, labels: [Int32], calibration: Calibration? = nil
   ) throws {
@@ -50,6 +51,7 @@ public final class CacheWriter: Sendable {
     guard LabelTable.digest(labels) == manifest.dataSet.labels else {
       throw Problem(.configuration, "the labels are not those that the manifest names")
     }
+    try LabelTable.demandClasses(labels, manifest)
     self.path = path
     self.manifest = manifest
     folder = CacheFolder(path: path)
@@ -273,7 +275,7 @@ public final class CacheWriter: Sendable {
     guard let first = missing.runs.first?.lowerBound else { return }
     throw Problem(
       .interrupted,
-      "\(path) cannot be sealed: \(missing.count) blocks are missing, the first is "
+      "\(path) cannot be sealed: \(counted(missing.count, "block")) missing, the first is "
         + "\(manifest.blockKey(at: first)); run the same command again")
   }
 

@@ -44,6 +44,30 @@ enum LabelTable {
     return builder.finish()
   }
 
+  /// Refuses labels that are not one class for each sample or, where positions have them, for some of these.
+  ///
+  /// - Throws: `Problem(.configuration)` with the label and its place.
+  static func demandClasses(_ labels: [Int32], _ manifest: Manifest) throws {
+    let (samples, classes) = (manifest.dataSet.samples, manifest.encoding.classes)
+    let positions = manifest.encoding.positions.flatMap {
+      $0.labels == .position ? $0.maximum : nil
+    }
+    guard labels.count == samples * (positions ?? 1) else {
+      throw Problem(
+        .configuration,
+        "there are \(counted(labels.count, "label")) for \(counted(samples, "sample"))"
+          + (positions.map { " of \(counted($0, "position"))" } ?? ""))
+    }
+    let least: Int32 = positions == nil ? 0 : -1
+    guard let index = labels.firstIndex(where: { $0 < least || Int($0) >= classes }) else { return }
+    let place =
+      positions.map { "sample \(index / $0), position \(index % $0)" } ?? "sample \(index)"
+    throw Problem(
+      .configuration,
+      "\(place) has the label \(labels[index]), the classes are 0..<\(classes)"
+        + (positions == nil ? "" : ", and -1 where a position has no label"))
+  }
+
   /// Stores all labels.
   ///
   /// - Parameter labels: [samples]; where positions have them [samples, M], -1 for none.

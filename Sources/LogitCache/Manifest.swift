@@ -196,7 +196,8 @@ public struct Manifest: Codable, Hashable, Sendable {
       blocksPerView <= Int(UInt32.max)
     else {
       throw Problem(
-        .configuration, "\(dataSet.samples) samples x \(views) views cannot be cached")
+        .configuration,
+        "\(counted(dataSet.samples, "sample")) x \(counted(views, "view")) cannot be cached")
     }
     // Divided, not multiplied: samples x views may be more than an Int holds.
     guard encoding.featureWidth == nil || dataSet.samples <= Limits.recordsWithFeatures / views
@@ -210,7 +211,7 @@ public struct Manifest: Codable, Hashable, Sendable {
     guard dataSet.classNames.count == encoding.classes else {
       throw Problem(
         .configuration,
-        "the data set names \(dataSet.classNames.count) classes, the teacher has "
+        "the data set names \(counted(dataSet.classNames.count, "class", "classes")), the teacher has "
           + "\(encoding.classes)")
     }
     guard seed <= UInt64(Int.max) else {

@@ -101,7 +101,7 @@ public struct RecordReader {
     else {
       throw Problem(
         .usage,
-        "\(cache.path) has \(manifest.dataSet.samples) samples and \(manifest.views) views, "
+        "\(cache.path) has \(counted(manifest.dataSet.samples, "sample")) and \(counted(manifest.views, "view")), "
           + "counted from 0; there is no sample \(sample), view \(view)")
     }
     let (block, place) = sample.quotientAndRemainder(dividingBy: manifest.encoding.blockRows)

@@ -138,7 +138,7 @@ private struct Verifier {
     guard manifest.encoding.featureWidth != nil else { return }
     for (label, difference) in rest.enumerated() where difference != 0 {
       findings.add(
-        "the feature sums of class \(label) hold \(labelCounts[label] - difference) records, the "
+        "the feature sums of class \(label) hold \(counted(labelCounts[label] - difference, "record")), the "
           + "blocks \(labelCounts[label])")
     }
   }

@@ -52,7 +52,7 @@ public final class Network {
       throw Problem(
         .configuration,
         "network '\(architecture)' gives \(self.positions) distributions for a sample of \(input), "
-          + "but a sample has \(positions) labels: choose mlp-WIDTH..., which looks at every position, "
+          + "but a sample has \(counted(positions, "label")): choose mlp-WIDTH..., which looks at every position, "
           + "or cnn-WIDTH-...-columns with as many columns left")
     }
     guard let last = layers.last as? Linear else {
@@ -134,7 +134,8 @@ extension Network {
   public func load(weights: [String: NamedArray], from source: String) throws {
     try parameters.load(
       weights: weights, from: source,
-      owner: "a \(architecture) for \(inputShape) inputs and \(classes) classes")
+      owner:
+        "a \(architecture) for \(inputShape) inputs and \(counted(classes, "class", "classes"))")
   }
 }
 

@@ -19,7 +19,8 @@ struct TeacherWork: Sendable {
     guard teacher.classes == classes else {
       throw Problem(
         .corrupt,
-        "teacher \(job.teacher) names \(teacher.classes) classes, data set \(dataSet.name) has \(classes)"
+        "teacher \(job.teacher) names \(counted(teacher.classes, "class", "classes")), data set "
+          + "\(dataSet.name) has \(classes)"
       )
     }
     let k = try job.kept.headClasses(of: classes)
@@ -28,7 +29,7 @@ struct TeacherWork: Sendable {
       throw Problem(
         .configuration,
         "--features are kept of one record per view, and teacher \(job.teacher) speaks at "
-          + "\(teacher.positions) positions of a view: leave out --features")
+          + "\(counted(teacher.positions, "position")) of a view: leave out --features")
     }
     guard !job.features || teacher.featureWidth > 0 else {
       throw Problem(
@@ -124,7 +125,7 @@ private func recordedPositions(
   guard teacher.positions == dataSet.positions else {
     throw Problem(
       .corrupt,
-      "teacher \(path) speaks at \(teacher.positions) position\(teacher.positions == 1 ? "" : "s") of a "
+      "teacher \(path) speaks at \(counted(teacher.positions, "position")) of a "
         + "view, data set \(dataSet.name) has labels for \(dataSet.positions)")
   }
   return Positions(maximum: dataSet.positions, labels: .position)

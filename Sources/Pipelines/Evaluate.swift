@@ -125,15 +125,17 @@ extension Model {
     else {
       throw Problem(
         .corrupt,
-        "model \(model) takes \(network.inputShape) inputs and names \(network.classes) classes; "
-          + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and \(dataSet.classNames.count) classes"
+        "model \(model) takes \(network.inputShape) inputs and names "
+          + "\(counted(network.classes, "class", "classes")); "
+          + "\(dataSet.name) has \(LayerShape(dataSet.shape)) inputs and "
+          + counted(dataSet.classNames.count, "class", "classes")
       )
     }
     guard dataSet.positions == 1 || dataSet.positions == network.positions else {
       throw Problem(
         .corrupt,
         "model \(model) gives \(network.positions) distributions for a sample; \(dataSet.name) has "
-          + "\(dataSet.positions) labels for each")
+          + "\(counted(dataSet.positions, "label")) for each")
     }
   }
 }

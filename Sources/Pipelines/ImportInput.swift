@@ -129,10 +129,11 @@ extension ImportInput {
       let values = try ArrayFile(name)
       let layout = try ImportLayout(of: values, viewsFirst: job.viewsFirst)
       try values.demand(isIndex: false)
+      if kind == nil { try refuseProbabilities(in: values) }
       let features = try features.map {
         try layout.open($0, rowAxes: nil, isIndex: false, beside: values)
       }
-      return (.full(values: values, kind: kind, features: features), layout)
+      return (.full(values: values, kind: kind ?? .logits, features: features), layout)
     case .sparse(let files):
       let (arrays, layout) = try SparseArrays.open(files, viewsFirst: job.viewsFirst)
       return (.sparse(arrays), layout)
@@ -163,14 +164,16 @@ extension ImportInput {
       guard arrays.width <= first.count else {
         throw Problem(
           .corrupt,
-          "\(arrays.ids.name) has \(arrays.width) ids of a row, \(first.source) has \(first.count) classes"
+          "\(arrays.ids.name) has \(counted(arrays.width, "id")) of a row, \(first.source) has "
+            + counted(first.count, "class", "classes")
         )
       }
     }
     for other in counts.dropFirst() where other.count != counts[0].count {
       throw Problem(
         .corrupt,
-        "\(counts[0].source) has \(counts[0].count) classes, \(other.source) has \(other.count)")
+        "\(counts[0].source) has \(counted(counts[0].count, "class", "classes")), \(other.source) has \(other.count)"
+      )
     }
     guard counts[0].count <= 1 << 24 else {
       throw Problem(

@@ -6,8 +6,9 @@ import Teachers
 package struct ImportJob: Sendable {
   /// What somebody has of a teacher's rows; files are named as `ArrayFile` opens them.
   package enum Rows: Sendable {
-    /// All C values of every row, and perhaps the teacher's features.
-    case full(values: String, kind: OutputKind, features: String?)
+    /// All C values of every row, and perhaps the teacher's features; a `kind` of `nil` is logits that do not
+    /// look like probabilities.
+    case full(values: String, kind: OutputKind?, features: String?)
     /// The best classes of every row and the log-sum-exp of all.
     case sparse(SparseFiles)
   }

@@ -65,7 +65,7 @@ private func demandPositions(
     guard recorded == positions || recorded == 1 && !needs.teacher && !needs.features else {
       throw Problem(
         .corrupt,
-        "\(student), but \(cache.path) has records at \(recorded) positions of a view: they must "
+        "\(student), but \(cache.path) has records at \(counted(recorded, "position")) of a view: they must "
           + "be as many; use another --model")
     }
   }

@@ -10,6 +10,8 @@ public struct PlanJob: Sendable {
   public var heads: [Int]?
   /// The subspace tails to compare, each beside a head of 10; `nil` for steps 8 and 4 where classes are many.
   public var tails: [SubspaceTail]?
+  /// The rankings to compare, each beside every head that leaves classes out; `nil` for none.
+  public var ranking: Ranking?
   /// How many records the teacher is run for.
   public var sampleRecords: Int
   /// The losses whose errors matter, as text; empty for KD and PLD at the planned temperatures.
@@ -23,12 +25,14 @@ public struct PlanJob: Sendable {
   /// All settings.
   public init(
     _ job: PrecomputeJob, heads: [Int]? = nil, tails: [SubspaceTail]? = nil,
-    sampleRecords: Int = 4096, losses: [String] = [], maximumError: Double? = nil,
+    ranking: Ranking? = nil, sampleRecords: Int = 4096, losses: [String] = [],
+    maximumError: Double? = nil,
     budget: Int? = nil
   ) {
     self.job = job
     self.heads = heads
     self.tails = tails
+    self.ranking = ranking
     self.sampleRecords = sampleRecords
     self.losses = losses
     self.maximumError = maximumError
@@ -50,8 +54,9 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
   let work = try TeacherWork(job)
   let wanted = try PlanWish(request)
   let sample = PlanSample(work.manifest, rows: request.sampleRecords, threads: job.threads)
-  var choices = try plannedChoices(request, work.manifest, sample)
-  let groups = try measure(sample, &choices, work)
+  var (choices, notes) = try plannedChoices(request, work.manifest, sample)
+  let threads = min(sample.threads, sample.groupsAtOnce(choices))
+  let groups = try measure(sample, &choices, work, notes: &notes)
   let records = groups.reduce(0) { $0 + $1.records }
   guard records > 0 else {
     throw Problem(
@@ -74,9 +79,8 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
         .init(maximum: $0.maximum, labels: $0.labels.rawValue, mean: recordsOfView)
       }),
     sample: .init(
-      records: records, threads: min(sample.threads, sample.groupsAtOnce(choices)),
-      teacherSecondsPerRecord: teacherSeconds),
-    rows: rows.map(\.report))
+      records: records, threads: threads, teacherSecondsPerRecord: teacherSeconds),
+    rows: rows.map(\.report), notes: notes)
   compareTails(in: &report, rows.map(\.size))
   wanted.choose(in: &report, rows.map(\.certificate))
   report.command = report.chosen.map { command(job, report.rows[$0].options) }
@@ -85,7 +89,9 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
 
 /// Says from how many records on each subspace tail is smaller than the widest head that leaves classes out.
 private func compareTails(in report: inout PlanReport, _ sizes: [CacheSize]) {
-  let sparse = report.rows.indices.filter { report.rows[$0].tail == "ratios" }
+  let sparse = report.rows.indices.filter {
+    report.rows[$0].tail == "ratios" && report.rows[$0].ranking == nil
+  }
   guard let widest = sparse.max(by: { report.rows[$0].k < report.rows[$1].k }) else { return }
   let k = report.rows[widest].k
   for index in report.rows.indices where report.rows[index].subspaceTail != nil {

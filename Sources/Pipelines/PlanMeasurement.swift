@@ -33,24 +33,51 @@ extension PlanSample {
 /// Runs the teacher over the sample, group by group, measures every group with every choice, and lets the choices learn.
 ///
 /// With a subspace tail among them, the groups that are not learned from wait for those that are. Its own blocks of
-/// the latter are not part of the result: they have no coefficients.
+/// the latter are not part of the result: they have no coefficients. Where these groups have too few records for
+/// axes, tails are left out of the choices, with a note.
 func measure(
-  _ sample: PlanSample, _ choices: inout [PlannedChoice], _ work: TeacherWork
+  _ sample: PlanSample, _ choices: inout [PlannedChoice], _ work: TeacherWork,
+  notes: inout [String]
 ) throws -> [MeasuredGroup] {
   let (learning, count) = (sample.learningGroups, sample.groups.count)
-  let tails = choices.indices.filter { choices[$0].choice.subspaceTail != nil }
   var progress = ProgressLine("plan", unit: "groups of views", total: count)
   defer { progress.clear() }
   let first = sample.firstGroups(choices)
   var groups = try measure(first, of: sample, choices, work, &progress)
-  for index in choices.indices {
-    try choices[index].learn(
-      from: groups[..<learning].map { $0.choices[choices[index].learnsFrom] })
+  let withoutAxes = try learn(&choices, from: groups[..<learning])
+  if !withoutAxes.isEmpty {
+    notes.append(noteOfNoAxes)
+    let kept = choices.indices.filter { !withoutAxes.contains($0) }
+    choices = kept.map { choices[$0] }
+    for group in groups.indices {
+      groups[group].choices = kept.map { groups[group].choices[$0] }
+    }
   }
+  let tails = choices.indices.filter { choices[$0].choice.subspaceTail != nil }
   for group in groups.indices {
     for tail in tails { groups[group].choices[tail] = MeasuredGroup.Choice() }
   }
   return try groups + measure(first.upperBound..<count, of: sample, choices, work, &progress)
+}
+
+/// Lets all choices learn.
+///
+/// - Returns: the places of subspace tails that found too few rows for axes: views may have no records.
+private func learn(
+  _ choices: inout [PlannedChoice], from groups: ArraySlice<MeasuredGroup>
+) throws -> [Int] {
+  var withoutAxes: [Int] = []
+  for index in choices.indices {
+    let source = choices[index].learnsFrom
+    do {
+      try choices[index].learn(from: groups.map { $0.choices[source] })
+    } catch let problem as Problem
+      where problem.kind == .configuration && choices[index].choice.subspaceTail != nil
+    {
+      withoutAxes.append(index)
+    }
+  }
+  return withoutAxes
 }
 
 private func measure(
@@ -68,7 +95,8 @@ private func measure(
   defer { queue.cancel() }
   return try groups.map { done in
     if Interruption.isRequested {
-      throw Interruption.problem(after: "\(done) of \(sample.groups.count) groups of views")
+      throw Interruption.problem(
+        after: "\(done) of \(counted(sample.groups.count, "group")) of views")
     }
     let group = try queue.next()
     progress.update(done: done + 1)

@@ -33,7 +33,9 @@ struct PlannedChoice: Sendable {
     try manifest.validate()
     self.manifest = manifest
     let axes = choice.subspaceTail.map { min($0.maximumAxes, classes) } ?? 0
-    rowsOfGroup = max(32, PlannedChoice.heldNumbers / (max(choice.k, 100) + axes) / groups)
+    let ranked = choice.ranking == nil ? 0 : classes
+    rowsOfGroup = max(
+      32, PlannedChoice.heldNumbers / (max(choice.k, 100) + axes + ranked) / groups)
   }
 
   /// Takes over what a cache of it would learn, from as many rows as such a cache has for it, or from all there are.
@@ -143,12 +145,13 @@ struct PlannedChoice: Sendable {
   }
 }
 
-/// The choices to compare: heads by k, then subspace tails by step, the coarsest first.
+/// The choices to compare: heads by k, the same with rankings, then subspace tails by step, the coarsest first.
 ///
+/// - Returns: notes, too, that say what is left out, and why.
 /// - Throws: `Problem(.usage)` when there are too few classes for them.
 func plannedChoices(
   _ request: PlanJob, _ manifest: Manifest, _ sample: PlanSample
-) throws -> [PlannedChoice] {
+) throws -> (choices: [PlannedChoice], notes: [String]) {
   let classes = manifest.encoding.classes
   if let wrong = request.heads?.first(where: { !(1...classes).contains($0) }) {
     throw Problem(.usage, "--k has \(wrong), it must be in 1...\(classes), the number of classes")
@@ -156,25 +159,44 @@ func plannedChoices(
   let heads =
     request.heads.map { Set($0).sorted().map { RowChoice(k: $0, of: classes) } }
     ?? RowChoice.standard(classes: classes)
-  // Axes need two rows to be learned from.
-  let learningRows = sample.groups[..<sample.learningGroups].joined().reduce(0) {
-    $0 + $1.samples.count
-  }
-  let tails =
-    request.tails ?? (learningRows < 2 ? [] : RowChoice.standardTails(classes: classes))
+  var tails = request.tails ?? RowChoice.standardTails(classes: classes)
   guard tails.isEmpty || RowChoice.headOfSubspace < classes else {
     throw Problem(
       .usage,
       "--tail-steps is about the classes outside a head of \(RowChoice.headOfSubspace), and the "
         + "teacher has only \(classes): leave it out")
   }
-  let sorted = Set(tails).sorted { $0.stepSixteenths > $1.stepSixteenths }
-  let choices = heads + sorted.map { RowChoice($0) }
-  guard !choices.isEmpty else {
-    throw Problem(.usage, "neither --k nor --tail-steps names anything to compare")
+  let rankings = request.ranking.map { ranking in
+    heads.filter { $0.k < classes }.map { RowChoice(k: $0.k, of: classes, ranking: ranking) }
   }
-  return try choices.enumerated().map { index, choice in
+  var notes: [String] = []
+  if !tails.isEmpty, !sample.hasRowsForAxes {
+    tails = []
+    notes.append(noteOfNoAxes)
+  }
+  let sorted = Set(tails).sorted { $0.stepSixteenths > $1.stepSixteenths }
+  let withoutTails = heads + (rankings ?? [])
+  let choices = withoutTails + sorted.map { RowChoice($0) }
+  guard !choices.isEmpty else {
+    throw Problem(
+      .usage, notes.first ?? "neither --k nor --tail-steps names anything to compare")
+  }
+  let planned = try choices.enumerated().map { index, choice in
     try PlannedChoice(
-      choice, manifest, groups: sample.groups.count, learnsFrom: min(index, heads.count))
+      choice, manifest, groups: sample.groups.count, learnsFrom: min(index, withoutTails.count))
+  }
+  return (planned, notes)
+}
+
+/// Why subspace tails are left out.
+let noteOfNoAxes =
+  "subspace tails are left out: their axes are learned from two records or more, and the half of the sample "
+  + "that is learned from has fewer; take a larger --sample-rows, if there are more views"
+
+extension PlanSample {
+  /// Whether axes can be learned from one half, which need two rows, and bytes counted on another.
+  fileprivate var hasRowsForAxes: Bool {
+    groups.count >= 2
+      && groups[..<learningGroups].joined().reduce(0) { $0 + $1.samples.count } >= 2
   }
 }

@@ -183,7 +183,8 @@ private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [Me
   var measured: [MeasuredBlock] = []
   for _ in keys {
     if Interruption.isRequested {
-      throw Interruption.problem(after: "\(measured.count) of \(keys.count) calibration blocks")
+      throw Interruption.problem(
+        after: "\(measured.count) of \(counted(keys.count, "calibration block"))")
     }
     measured.append(try crew.measured.next())
     progress.update(done: measured.count)
@@ -201,8 +202,8 @@ private func writeBlocks(
   let clock = ContinuousClock()
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   // How many records views have is not known before they are made.
-  let unit = work.manifest.encoding.positions == nil ? "records" : "views"
-  var progress = ProgressLine(making.command, unit: unit, total: total, done: done)
+  let unit = work.manifest.encoding.positions == nil ? "record" : "view"
+  var progress = ProgressLine(making.command, unit: unit + "s", total: total, done: done)
   var pending: [EncodedBlock] = []
   var lastCommit = clock.now
   func commit() throws {
@@ -230,5 +231,5 @@ private func writeBlocks(
   }
   try commit()
   progress.finish(done: done)
-  if done < total { throw Interruption.problem(after: "\(done) of \(total) \(unit)") }
+  if done < total { throw Interruption.problem(after: "\(done) of \(counted(total, unit))") }
 }

@@ -16,13 +16,16 @@ public struct RowChoice: Hashable, Sendable {
   public var k: Int
   /// What is kept of the others.
   public var tail: Tail
+  /// What is kept of their order; `nil` for nothing.
+  public var ranking: Ranking?
 
   /// Classes of the head beside a subspace tail, as `precompute` has it.
   public static let headOfSubspace = 10
 
-  /// A head of `k` of `classes` classes, and the tail that goes with it.
-  public init(k: Int, of classes: Int) {
+  /// A head of `k` of `classes` classes, the tail that goes with it, and perhaps the order of the others.
+  public init(k: Int, of classes: Int, ranking: Ranking? = nil) {
     self.k = k
+    self.ranking = ranking
     tail = k < classes ? .ratios : .none
   }
 
@@ -63,12 +66,14 @@ public struct RowChoice: Hashable, Sendable {
   func encoding(classes: Int, featureWidth: Int?, positions: Positions?) -> Encoding {
     Encoding(
       classes: classes, k: k, featureWidth: featureWidth, subspaceTail: subspaceTail,
-      positions: positions)
+      ranking: ranking, positions: positions)
   }
 
   /// The options of `precompute` that choose it.
   var options: [String] {
-    guard let subspaceTail else { return ["--k", "\(k)"] }
+    guard let subspaceTail else {
+      return ["--k", "\(k)"] + (ranking.map { ["--ranking", $0.rawValue] } ?? [])
+    }
     let standard = SubspaceTail(stepSixteenths: subspaceTail.stepSixteenths)
     let axes =
       subspaceTail.maximumAxes == standard.maximumAxes

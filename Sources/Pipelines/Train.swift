@@ -148,7 +148,9 @@ private final class TrainingRun {
     let start = clock.now
     var (loss, correct, seen, step) = (0.0, 0, 0, epochsDone * source.stepsPerEpoch)
     while step < (epochsDone + 1) * source.stepsPerEpoch, let batch = try batches.next() {
-      if Interruption.isRequested { throw Interruption.problem(after: "\(epochsDone) epochs") }
+      if Interruption.isRequested {
+        throw Interruption.problem(after: counted(epochsDone, "epoch"))
+      }
       let logits = model.network.forward(model.inputBatch(of: batch.views))
       let gradient = model.network.logitsGradient(count: logits.count)
       let result = try evaluate(batch, logits, into: gradient, step: step)

@@ -66,6 +66,8 @@ public struct CacheDiff: Codable, Sendable {
   public var differences: [String]
   /// Records that both hold.
   public var records: Int
+  /// Of these, records whose probabilities differ at T = 1, 2 or 4.
+  public var differingRecords: Int
   /// Records at positions of compared views at which the other has none; absent without positions.
   public var unmatched: Unmatched?
   /// Share of records whose first classes are the same.
@@ -74,9 +76,9 @@ public struct CacheDiff: Codable, Sendable {
   public var atTemperature: [AtTemperature]
   /// How well the orders of the heads agree; absent when no two heads share two classes.
   public var rankCorrelation: RankCorrelation?
-  /// The labels with the largest mean divergence, largest first.
+  /// The labels with the largest mean divergence, largest first, of those with records that differ.
   public var worstClasses: [ClassRow]
-  /// The records with the largest divergence, largest first.
+  /// The records with the largest divergence, largest first, of those that differ.
   public var worstSamples: [SampleRow]
 }
 
@@ -150,6 +152,7 @@ private struct CacheComparison {
   private let worst: Int
   private var record: RecordComparison
   private var records = 0
+  private var differing = 0
   private var unmatched: CacheDiff.Unmatched?
   private var agreements = 0
   private var divergences = Self.temperatures.map { _ in ErrorStatistic() }
@@ -160,6 +163,7 @@ private struct CacheComparison {
 
   private struct ClassSums {
     var records = 0
+    var differing = 0
     var agreements = 0
     var divergence = 0.0
     var variation = 0.0
@@ -243,6 +247,11 @@ private struct CacheComparison {
     classes[label].agreements += agrees
     classes[label].divergence += distances[0].divergence
     classes[label].variation += distances[0].totalVariation
+    guard distances.contains(where: { $0.divergence != 0 || $0.totalVariation != 0 }) else {
+      return
+    }
+    differing += 1
+    classes[label].differing += 1
     let names = names
     let first = (batchA.classIDs[rowA * batchA.k], batchB.classIDs[rowB * batchB.k])
     keepIfWorse(distances[0].divergence) {
@@ -264,7 +273,8 @@ private struct CacheComparison {
 
   func report(a: CacheDiff.Side, b: CacheDiff.Side, differences: [String]) -> CacheDiff {
     CacheDiff(
-      a: a, b: b, differences: differences, records: records, unmatched: unmatched,
+      a: a, b: b, differences: differences, records: records, differingRecords: differing,
+      unmatched: unmatched,
       topOneAgreement: Double(agreements) / Double(max(records, 1)),
       atTemperature: Self.temperatures.indices.map {
         CacheDiff.AtTemperature(
@@ -283,7 +293,7 @@ private struct CacheComparison {
     func mean(_ label: Int) -> Double {
       classes[label].divergence / Double(classes[label].records)
     }
-    let present = classes.indices.filter { classes[$0].records > 0 }
+    let present = classes.indices.filter { classes[$0].differing > 0 }
     return present.sorted { (mean($0), $1) > (mean($1), $0) }.prefix(worst).map { label in
       let (sums, count) = (classes[label], Double(classes[label].records))
       return CacheDiff.ClassRow(

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 
 extension CacheDiff {
@@ -6,10 +7,11 @@ extension CacheDiff {
     var text = "A \(a.path), k = \(a.k)\nB \(b.path), k = \(b.k)\n"
     for line in differences.prefix(20) { text += "  \(line)\n" }
     if differences.count > 20 { text += "  ... and \(differences.count - 20) more, see --json\n" }
-    text += "\(records) records compared\n"
+    text += "\(counted(records, "record")) compared"
+    text += differingRecords > 0 ? ", \(differingRecords) with other probabilities\n" : "\n"
     if let unmatched, unmatched.a + unmatched.b > 0 {
       text +=
-        "\(unmatched.a) records of A and \(unmatched.b) of B are at positions without the other\n"
+        "\(counted(unmatched.a, "record")) of A and \(unmatched.b) of B are at positions without the other\n"
     }
     if records == 0 { return text }
     text += String(format: "same first class %.2f %%\n", 100 * topOneAgreement)
@@ -18,7 +20,9 @@ extension CacheDiff {
         format: "rank correlation of the heads %.4f (Kendall's tau, %.1f shared classes)\n",
         rankCorrelation.mean, rankCorrelation.meanSharedClasses)
     }
-    return text + temperatureText + classText + sampleText
+    text += temperatureText
+    if differingRecords == 0 { return text + "\nno record differs in its probabilities\n" }
+    return text + classText + sampleText
   }
 
   private var temperatureText: String {

@@ -91,14 +91,17 @@ extension CacheStatus {
     for folder in folders {
       let shard = folder.shard.map { ", shard \($0)" } ?? ""
       text +=
-        "\(folder.path): \(folder.state)\(shard), \(folder.blocks) blocks, \(folder.records) records\n"
+        "\(folder.path): \(folder.state)\(shard), \(counted(folder.blocks, "block")), "
+        + counted(folder.records, "record") + "\n"
     }
-    let total = totalRecords.map { " of \($0)" } ?? ""
-    text += "together \(blocks) of \(totalBlocks) blocks, \(records)\(total) records\n"
+    let total =
+      totalRecords.map { "\(records) of \(counted($0, "record"))" } ?? counted(records, "record")
+    text += "together \(blocks) of \(counted(totalBlocks, "block")), \(total)\n"
     guard let shards, let missingShards else { return text }
     return text
       + (missingShards.isEmpty
-        ? "all \(shards) shards are done\n" : "shards of \(shards) not done: \(missingShards)\n")
+        ? shards == 1 ? "the only shard is done\n" : "all \(shards) shards are done\n"
+        : "shards of \(shards) not done: \(missingShards)\n")
   }
 }
 

@@ -9,7 +9,7 @@ extension Inspection {
   }
 
   private var identityText: String {
-    let state = sealed ? "sealed" : "not sealed, \(missingBlocks) blocks missing"
+    let state = sealed ? "sealed" : "not sealed, \(counted(missingBlocks, "block")) missing"
     let teacherName = [
       teacher["kind"], teacher["architecture"], teacher["name"], teacher["worker"]?["name"],
     ].compactMap { $0?.string }
@@ -20,7 +20,10 @@ extension Inspection {
       ("state", state),
       ("cache digest", cacheDigest?.description ?? "none until sealed"),
       ("fingerprint", fingerprint.description),
-      ("data set", "\(dataSet.name), \(dataSet.samples) samples, \(dataSet.fingerprint.short)"),
+      (
+        "data set",
+        "\(dataSet.name), \(counted(dataSet.samples, "sample")), \(dataSet.fingerprint.short)"
+      ),
       (
         "teacher",
         "\(teacherName.joined(separator: " ")), \(importedRows == nil ? "weights" : "rows") "
@@ -29,8 +32,8 @@ extension Inspection {
       ("recipe", recipeText),
       (
         "records",
-        "\(records) = \(dataSet.samples) samples x \(views) views\(positionsText), k = \(k) of "
-          + "\(classes) classes"
+        "\(records) = \(counted(dataSet.samples, "sample")) x \(counted(views, "view"))\(positionsText), "
+          + "k = \(k) of \(counted(classes, "class", "classes"))"
       ),
       (
         "size",

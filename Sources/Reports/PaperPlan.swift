@@ -38,7 +38,9 @@ public struct PaperPlan: Codable, Sendable {
   public var views: Int
   /// C.
   public var classes: Int
-  /// n x V.
+  /// T, records of a view; absent when it has one.
+  public var positions: Int?
+  /// n x V x T.
   public var records: Int
   /// The logits of the bound lie within so many nats.
   public var logitRange: Double
@@ -54,12 +56,13 @@ public struct PaperPlan: Codable, Sendable {
   /// Works out a job.
   ///
   /// - Parameters:
+  ///   - positions: records of a view.
   ///   - axes: of subspace tails, as many as the teacher's last layer is wide or fewer; `nil` for no tails.
   ///   - axisBytes: of a number of an axis.
   /// - Throws: `Problem(.usage)` when a number is out of range.
   public init(
-    samples: Int, views: Int, classes: Int, heads: [Int], axes: Int? = nil, axisBytes: Int = 1,
-    logitRange: Double = 128
+    samples: Int, views: Int, positions: Int = 1, classes: Int, heads: [Int], axes: Int? = nil,
+    axisBytes: Int = 1, logitRange: Double = 128
   ) throws {
     func demand(_ value: Int, _ name: String, atMost limit: Int) throws {
       guard (1...limit).contains(value) else {
@@ -68,13 +71,20 @@ public struct PaperPlan: Codable, Sendable {
     }
     try demand(samples, "--samples", atMost: 1 << 40)
     try demand(views, "--views", atMost: 1 << 20)
+    try demand(positions, "--positions", atMost: 4096)
     try demand(classes, "--classes", atMost: 1 << 24)
+    guard samples <= Int.max / (views * positions) else {
+      throw Problem(
+        .usage,
+        "\(samples) samples x \(views) views x \(positions) positions are too many to be counted")
+    }
     for k in heads { try demand(k, "--k", atMost: classes) }
     self.samples = samples
     self.views = views
     self.classes = classes
     self.logitRange = logitRange
-    let records = samples * views
+    self.positions = positions > 1 ? positions : nil
+    let records = samples * views * positions
     self.records = records
     func size(_ bytesPerRecord: Double, fixed: Double = 0) -> Size {
       Size(bytesPerRecord: bytesPerRecord, bytes: bytesPerRecord * Double(records) + fixed)
@@ -84,8 +94,11 @@ public struct PaperPlan: Codable, Sendable {
     let idBytes = classes <= 1 << 16 ? 2.0 : 4.0
     let labelBytes = Double(samples) * log2(Double(max(classes, 2))).rounded(.up) / 8
     rows = heads.map { k in
-      let encoding = Encoding(classes: classes, k: k)
-      let fixed = labelBytes + Double(records / encoding.blockRows + views) * PaperPlan.blockBytes
+      let encoding = Encoding(
+        classes: classes, k: k,
+        positions: positions > 1 ? Positions(maximum: positions, labels: .sample) : nil)
+      let fixed =
+        labelBytes + Double(records / encoding.blockRecords + views) * PaperPlan.blockBytes
       let bound = encoding.largestRecord(logitRange: logitRange)
       func typical(_ teacher: MeasuredTeacher) -> Size {
         size(min(teacher.bytesPerRecord(k: k), bound), fixed: fixed)
@@ -97,7 +110,7 @@ public struct PaperPlan: Codable, Sendable {
     tails = try axes.map {
       try PaperPlan.tails(
         axes: $0, axisBytes: axisBytes, classes: classes, records: records, views: views,
-        labelBytes: labelBytes, logitRange: logitRange)
+        positions: positions, labelBytes: labelBytes, logitRange: logitRange)
     }
   }
 
@@ -106,6 +119,8 @@ public struct PaperPlan: Codable, Sendable {
 }
 
 extension PaperPlan {
+  private var positionsText: String { positions.map { " x \($0) positions" } ?? "" }
+
   /// The report for people.
   public var text: String {
     let heading = [
@@ -117,7 +132,8 @@ extension PaperPlan {
         + sizes.map { ByteCount.text($0.bytes) }
     }
     return """
-      \(samples) samples x \(views) views = \(records) records of \(classes) classes, on paper
+      \(counted(samples, "sample")) x \(counted(views, "view"))\(positionsText) = \
+      \(counted(records, "record")) of \(counted(classes, "class", "classes")), on paper
       all logits: \(ByteCount.text(denseFloat32.bytes)) as float32, \(ByteCount.text(denseFloat16.bytes)) as float16
 
       \(TextTable.lines([heading] + table))

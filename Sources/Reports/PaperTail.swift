@@ -37,14 +37,14 @@ extension PaperPlan {
   ///
   /// - Throws: `Problem(.usage)` when so many axes are not stored.
   static func tails(
-    axes: Int, axisBytes: Int, classes: Int, records: Int, views: Int, labelBytes: Double,
-    logitRange: Double
+    axes: Int, axisBytes: Int, classes: Int, records: Int, views: Int, positions: Int,
+    labelBytes: Double, logitRange: Double
   ) throws -> [Tail] {
     let most = min(classes, 4096, (1 << 28) / classes)
     guard headOfTails < classes, (1...most).contains(axes) else {
       throw Problem(
         .usage,
-        "--axes is \(axes), it must be in 1...\(most) for \(classes) classes, which must be more than "
+        "--axes is \(axes), it must be in 1...\(most) for \(counted(classes, "class", "classes")), which must be more than "
           + "\(headOfTails), the head beside them")
     }
     let axesBytes = SubspaceAxes.byteCount(classes: classes, axes: axes, width: axisBytes)
@@ -53,11 +53,12 @@ extension PaperPlan {
       let encoding = Encoding(
         classes: classes, k: headOfTails,
         subspaceTail: SubspaceTail(
-          stepSixteenths: 16 * sharp.step, maximumAxes: axes, axisBytes: axisBytes))
+          stepSixteenths: 16 * sharp.step, maximumAxes: axes, axisBytes: axisBytes),
+        positions: positions > 1 ? Positions(maximum: positions, labels: .sample) : nil)
       let bound = encoding.largestRecord(logitRange: logitRange)
       let fixed =
         labelBytes + Double(axesBytes)
-        + Double(records / encoding.blockRows + views) * PaperPlan.blockBytes
+        + Double(records / encoding.blockRecords + views) * PaperPlan.blockBytes
       func size(_ bytesPerRecord: Double) -> Size {
         let bytes = min(bytesPerRecord, bound)
         return Size(bytesPerRecord: bytes, bytes: bytes * Double(records) + fixed)
@@ -91,7 +92,7 @@ extension PaperPlan {
     }
     return """
 
-      full rows on \(first.axes) axes, \(ByteCount.text(Double(first.axesBytes))) once
+      full rows on \(counted(first.axes, "axis", "axes")), \(ByteCount.text(Double(first.axesBytes))) once
 
       \(TextTable.lines([heading] + table))
       sharp, soft: bytes an axis as measured with 120 axes, and with 193 (S=8) and 365 (S=4); \

@@ -113,6 +113,8 @@ public struct PlanReport: Codable, Sendable {
     public var tail: String
     /// How full rows are kept; absent without a subspace tail.
     public var subspaceTail: Subspace?
+    /// What is kept of the order of the others: "full"; absent without a ranking.
+    public var ranking: String?
     /// The options of `precompute` that make it.
     public var options: [String]
     /// Samples in a block.
@@ -146,6 +148,7 @@ public struct PlanReport: Codable, Sendable {
       k = encoding.k
       self.tail = tail
       self.subspaceTail = subspaceTail
+      ranking = encoding.ranking?.rawValue
       self.options = options
       blockRows = encoding.blockRows
       measuredRecords = certificate.records
@@ -164,8 +167,10 @@ public struct PlanReport: Codable, Sendable {
   public var job: Job
   /// What was run to know it.
   public var sample: Sample
-  /// One for each choice: heads by k, then subspace tails, the coarsest step first.
+  /// One for each choice: heads by k, the same with rankings, then subspace tails, the coarsest step first.
   public var rows: [Row]
+  /// What was left out, and why, in sentences.
+  public var notes: [String]
   /// Terms of losses whose errors decide; empty when nothing was asked for.
   public var losses: [String]
   /// Bounds on errors that a choice must keep; empty when none was asked for.
@@ -178,7 +183,8 @@ public struct PlanReport: Codable, Sendable {
   public var command: [String]?
 
   /// A report in which nothing was asked for and chosen.
-  public init(job: Job, sample: Sample, rows: [Row]) {
+  public init(job: Job, sample: Sample, rows: [Row], notes: [String] = []) {
+    self.notes = notes
     self.job = job
     self.sample = sample
     self.rows = rows

@@ -1,3 +1,4 @@
+import Basics
 import Foundation
 import LogitCache
 
@@ -14,10 +15,11 @@ extension PlanReport {
       String(format: " x %.2f of %d positions", $0.mean, $0.maximum)
     }
     return """
-      \(job.dataSet): \(job.samples) samples x \(job.views) views\(positions ?? "") = \(job.records) records of \
-      \(job.classes) classes, \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
+      \(job.dataSet): \(counted(job.samples, "sample")) x \(counted(job.views, "view"))\(positions ?? "") = \
+      \(counted(job.records, "record")) of \(counted(job.classes, "class", "classes")), \
+      \(ByteCount.text(4 * Double(job.classes) * Double(job.records))) as float32 rows
       teacher: \(String(format: rate < 100 ? "%.3g" : "%.0f", rate)) views a second and thread, measured on \
-      \(positions == nil ? "\(sample.records) of them" : "\(sample.records) records")
+      \(positions == nil ? "\(sample.records) of them" : counted(sample.records, "record"))
 
       """
   }
@@ -37,12 +39,12 @@ extension PlanReport {
               ByteCount.text(Double(row.cacheBytes)), time(row.hours * 3600),
             ]
         })
-    return table + rows.compactMap(\.axesText).joined()
+    return table + rows.compactMap(\.axesText).joined() + notes.map { $0 + "\n" }.joined()
   }
 
   /// Measures in rows and choices in columns: there may be many of both, but fewer choices.
   private var errorsText: String {
-    var table = [["mean error over \(measuredText) records"]]
+    var table = [["mean error over \(measuredText)"]]
     table[0] += rows.indices.map { "k=" + name($0) }
     var isAnyRefused = false
     func add(
@@ -71,11 +73,11 @@ extension PlanReport {
     return TextTable.lines(table) + note
   }
 
-  /// "4096"; "2048-4096" when some choices were measured on fewer, as subspace tails are.
+  /// "4096 records"; "2048-4096 records" when some choices were measured on fewer, as subspace tails are.
   private var measuredText: String {
     let counts = rows.map(\.measuredRecords)
     let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
-    return least == most ? "\(most)" : "\(least)-\(most)"
+    return least == most ? counted(most, "record") : "\(least)-\(most) records"
   }
 
   private var chosenText: String {
@@ -103,18 +105,20 @@ extension PlanReport {
 }
 
 extension PlanReport.Row {
-  /// "20"; with the step of a subspace tail "10 S=4".
+  /// "20"; with a ranking "20 ranked", with the step of a subspace tail "10 S=4".
   var name: String {
-    "\(k)" + (subspaceTail.map { String(format: " S=%.7g", $0.step) } ?? "")
+    "\(k)" + (ranking == nil ? "" : " ranked")
+      + (subspaceTail.map { String(format: " S=%.7g", $0.step) } ?? "")
   }
 
   /// What a subspace tail costs once, and when that is regained.
   fileprivate var axesText: String? {
     guard let tail = subspaceTail else { return nil }
-    let cost = "\(name): \(tail.axes) axes, \(ByteCount.text(Double(tail.axesBytes))) once"
+    let cost =
+      "\(name): \(counted(tail.axes, "axis", "axes")), \(ByteCount.text(Double(tail.axesBytes))) once"
     guard let other = tail.comparedK else { return cost + "\n" }
     let when =
-      tail.paysFromRecords.map { "smaller than k = \(other) from \($0) records on" }
+      tail.paysFromRecords.map { "smaller than k = \(other) from \(counted($0, "record")) on" }
       ?? "never smaller than k = \(other)"
     return "\(cost); \(when)\n"
   }

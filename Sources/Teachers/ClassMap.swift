@@ -60,7 +60,8 @@ struct ClassMap {
     self.modelClasses = modelClasses
     if let blank = choice.blank, blank >= modelClasses {
       throw choice.problem(
-        "output.position.blank is \(blank), the model has \(modelClasses) classes")
+        "output.position.blank is \(blank), the model has \(counted(modelClasses, "class", "classes"))"
+      )
     }
     let removed = choice.removedBlank
     let kept = (0..<Int32(modelClasses)).filter { $0 != removed.map { Int32($0) } }
@@ -120,7 +121,7 @@ func classNames(
     throw Problem(
       .configuration,
       "\(path): class-names are \(texts("first").count) + \(listed.count) + "
-        + "\(texts("last").count) names, \(model) has \(classes) classes")
+        + "\(texts("last").count) names, \(model) has \(counted(classes, "class", "classes"))")
   }
   return names
 }
@@ -141,13 +142,13 @@ private func find(
     let examples = missing.prefix(5).map { "'\(chosen[$0])'" }.joined(separator: ", ")
     throw Problem(
       .corrupt,
-      "\(choice.model) lacks \(missing.count) of the \(chosen.count) classes that \(source) "
+      "\(choice.model) lacks \(missing.count) of the \(counted(chosen.count, "class", "classes")) that \(source) "
         + "names: \(examples)")
   }
   if let repeated = chosen.indices.first(where: { found[$0].count > 1 }) {
     throw Problem(
       .corrupt,
-      "\(choice.model) has \(found[repeated].count) classes named '\(chosen[repeated])'; "
+      "\(choice.model) has \(counted(found[repeated].count, "class", "classes")) named '\(chosen[repeated])'; "
         + "choose classes by indices instead")
   }
   return found.map { $0[0] }
@@ -156,7 +157,9 @@ private func find(
 private func demandCount(_ count: Int, _ classes: Int, _ file: String) throws {
   guard count == classes else {
     throw Problem(
-      .configuration, "\(file) has \(count) lines, the data set has \(classes) classes")
+      .configuration,
+      "\(file) has \(counted(count, "line")), the data set has \(counted(classes, "class", "classes"))"
+    )
   }
 }
 

@@ -23,6 +23,8 @@ final class WorkerPool: @unchecked Sendable {
   private struct Place {
     var worker: WorkerProcess?
     var isStarting = false
+    /// Whether it had a worker that died.
+    var isBereft = false
     /// Batches that its worker has.
     var inFlight = 0
   }
@@ -101,8 +103,9 @@ final class WorkerPool: @unchecked Sendable {
   /// Fills an empty place; the lock is held before and after, not while the worker gets ready.
   private func start(at place: Int) throws {
     places[place].isStarting = true
+    let isRestart = places[place].isBereft
     condition.unlock()
-    let outcome = Result { try startWorker(at: place) }
+    let outcome = Result { try startWorker(at: place, isRestart: isRestart) }
     condition.lock()
     places[place].isStarting = false
     condition.broadcast()
@@ -114,15 +117,17 @@ final class WorkerPool: @unchecked Sendable {
     }
   }
 
-  private func startWorker(at place: Int) throws -> WorkerProcess {
+  private func startWorker(at place: Int, isRestart: Bool) throws -> WorkerProcess {
     let worker = try WorkerProcess(configuration, name: welcome.name)
     let other = try worker.greet(hello, within: configuration.timeout)
     guard other == welcome else {
       worker.kill(after: 0)
+      let what =
+        isRestart
+        ? " was started again and is another teacher"
+        : ", process \(place + 1) of \(places.count), is another teacher than the first"
       throw Problem(
-        .corrupt,
-        "worker \(welcome.name) was started again and is another teacher: "
-          + other.differences(from: welcome))
+        .corrupt, "worker \(welcome.name)\(what): \(other.differences(from: welcome))")
     }
     return worker
   }
@@ -139,7 +144,7 @@ final class WorkerPool: @unchecked Sendable {
     condition.lock()
     defer { condition.unlock() }
     guard places[place].worker === worker else { return }
-    places[place] = Place()
+    places[place] = Place(isBereft: true)
     condition.broadcast()
     try countDeath(how)
   }
@@ -153,7 +158,7 @@ final class WorkerPool: @unchecked Sendable {
       throw noteFailure(
         Problem(
           .unavailable,
-          "worker \(welcome.name) \(how), after \(restarts) restarts: what is finished is kept; see "
+          "worker \(welcome.name) \(how), after \(counted(restarts, "restart")): what is finished is kept; see "
             + "to the worker, or set restarts in \(configuration.path), and run the same command again"
         ))
     }

@@ -50,21 +50,23 @@ final class WorkerProcess: @unchecked Sendable {
 
   /// Sends a frame and waits for the answer; several threads may.
   ///
+  /// An interruption ends the waiting at once: what hangs would hold it up for the whole time limit.
   /// - Throws: `WorkerEnd`.
   func ask(_ frame: [UInt8], request: UInt64, within seconds: Int) throws -> WorkerFrame {
     let clock = SuspendingClock()
     let start = clock.now
     var left: Double { Double(seconds) - (clock.now - start).inSeconds }
     condition.withLock { _ = waiting.insert(request) }
-    if !child.write(frame, within: Double(seconds)), left > 0 {
+    if !child.write(frame, within: Double(seconds)), left > 0, !Interruption.isRequested {
       // It reads no more: then it is about to end, or useless.
       if !child.waitForEnd(within: 1) { throw stop(.died("closed its standard input")) }
     }
     while true {
-      if let answer = try wait(for: request, atMost: min(left, 1)) { return answer }
+      if let answer = try wait(for: request, atMost: min(left, 0.1)) { return answer }
       if left <= 0 { throw stop(.died("gave no answer within \(seconds) s")) }
-      if request == 0 && Interruption.isRequested {
-        throw stop(.refused(Interruption.problem(after: "waiting for a worker to be ready")))
+      if Interruption.isRequested {
+        let waited = request == 0 ? "waiting for a worker to be ready" : "waiting for a worker"
+        throw stop(.refused(Interruption.problem(after: waited)))
       }
     }
   }

@@ -32,8 +32,8 @@ public struct Augmenter: Sendable {
     if dataSet.positions > 1, recipe.operations.contains(where: { $0.mixes || $0.movesColumns }) {
       throw Problem(
         .configuration,
-        "\(dataSet.name) has a label for each of \(dataSet.positions) positions; resized-crop, flip, "
-          + "mixup and cutmix would leave them wrong: use a recipe without these")
+        "\(dataSet.name) has a label for each of \(dataSet.positions) positions; resized-crop, pad-crop, "
+          + "flip, affine, mixup and cutmix would leave them wrong: use a recipe without these")
     }
     guard dataSet.count <= Int(Int32.max) else {
       throw Problem(

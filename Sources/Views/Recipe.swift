@@ -81,7 +81,7 @@ package enum Operation: Hashable, Sendable {
   /// Whether columns end up where others were: then labels of positions mean nothing any more.
   package var movesColumns: Bool {
     switch self {
-    case .resizedCrop, .flip: true
+    case .resizedCrop, .padCrop, .flip, .affine: true
     default: false
     }
   }

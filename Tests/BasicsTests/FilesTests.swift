@@ -27,6 +27,14 @@ import Testing
     #expect(problem?.message.contains(folder.path) == true)
   }
 
+  @Test func `a named pipe is refused, and nobody waits for its other end`() throws {
+    let path = folder.file("pipe")
+    #expect(mkfifo(path, 0o600) == 0)
+    let problem = #expect(throws: Problem.self) { try Files.read(path) }
+    #expect(problem?.kind == .noInput)
+    #expect(problem?.message == "cannot read \(path): it is not a regular file")
+  }
+
   @Test func `a full disk leaves the old content and nothing beside it`() throws {
     let path = folder.file("a")
     try Files.writeAtomically("old", to: path)

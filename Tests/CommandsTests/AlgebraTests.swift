@@ -18,6 +18,32 @@ import Testing
     return value
   }
 
+  @Test func `what precompute, verify and evaluate print as JSON fits their schemas`() throws {
+    let whole = try json(desk.precompute("whole"), .precompute)
+    #expect(whole["records"]?.integer == 600 && whole["newRecords"]?.integer == 600)
+    let part = try json(desk.precompute("part", views: 2, "--shard", "2/2"), .precompute)
+    #expect(part["shard"]?.string == "2/2" && part["cacheDigest"] == nil)
+    let checked = try json(["verify", folder.file("whole")], .verify)
+    #expect(checked["cacheDigest"] == whole["cacheDigest"] && checked["records"]?.integer == 600)
+    let unfinished = try json(["verify", folder.file("part")], .verify)
+    #expect(unfinished["cacheDigest"] == nil && (unfinished["missingBlocks"]?.integer ?? 0) > 0)
+    let model = folder.file("taught/model.safetensors")
+    let result = try json(["evaluate", model, "--data", desk.data], .evaluate)
+    #expect(result["samples"]?.integer == 300 && result["agreement"] == nil)
+  }
+
+  @Test func `one record, one block and one view are singular`() throws {
+    let data = desk.data + "[0:1]"
+    let command = ["precompute", folder.file("one"), "--data", data, "--teacher", desk.teacher]
+    #expect(try desk.succeed(command).output.contains("sealed, 1 record, digest"))
+    let text = try desk.succeed(["inspect", folder.file("one")]).output
+    #expect(text.contains("1 = 1 sample x 1 view, k = 4 of 4 classes"), "\(text)")
+    let checked = try desk.succeed(["verify", folder.file("one")]).output
+    #expect(checked.contains(": 1 block, 1 record, every digest right"), "\(checked)")
+    let status = try desk.succeed(["status", folder.file("one")]).output
+    #expect(status.contains("together 1 of 1 block, 1 of 1 record\n"), "\(status)")
+  }
+
   @Test(arguments: [1, 2, 7])
   func `shards killed at random moments, in any order, merge to the digest of one run`(
     count: Int
@@ -69,7 +95,7 @@ import Testing
     let merged = try json(["merge", folder.file("merged")] + folders, .merge)
     #expect(merged["missingBlocks"]?.integer == 5 && merged["cacheDigest"] == nil)
     let text = try desk.succeed(["merge", folder.file("merged")] + folders)
-    #expect(text.output.contains("5 blocks are missing, the first is view 2, block 0"))
+    #expect(text.output.contains("5 blocks missing, the first is view 2, block 0"))
     // Without the shards' notes the number of shards must be given.
     try expectRefusal(["status", folder.file("merged"), "--missing"], .usage, "--shards N")
     let given = try desk.succeed(["status", folder.file("merged"), "--shards", "4", "--missing"])
@@ -128,7 +154,8 @@ import Testing
     try desk.succeed(["verify", folder.file("small")])
     try desk.succeed(desk.train("small", out: "student", "--loss", "pld"))
     let diff = try desk.succeed(["diff", cache, folder.file("small")])
-    #expect(diff.output.contains("300 records compared\nsame first class 100.00 %"))
+    #expect(diff.output.contains("300 records compared, 300 with other probabilities\n"))
+    #expect(diff.output.contains("\nsame first class 100.00 %\n"))
     let names = try json(["inspect", cache], .inspect)["perClass"]!.array!.map {
       $0["name"]!.string!
     }

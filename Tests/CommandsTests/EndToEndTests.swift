@@ -100,6 +100,7 @@ import Testing
     #expect(text.output.contains("of 400 samples") && text.output.contains("agreement "))
     let json = try run("evaluate", model, "--data", data, "--cache", cache, "--json")
     let result = try parseJSON(json.output.utf8, source: "evaluate")
+    try Schemas.validate(result, against: .evaluate, source: "evaluate")
     #expect(result["samples"]?.integer == 400)
     #expect((0...1).contains(result["accuracy"]?.double ?? -1))
     #expect((0...1).contains(result["agreement"]?.double ?? -1))

@@ -41,6 +41,7 @@ private func help(_ command: String) throws -> String {
         "--data", "--teacher", "--recipe", "--views", "--seed", "--features", "--k",
         "--tail-steps", "--sample-rows", "--axes",
         "--loss", "--max-error", "--budget", "--paper", "--samples", "--classes", "--threads",
+        "--ranking", "--positions",
         "--json",
       ]
     ),

@@ -1,4 +1,5 @@
 import Basics
+import Schemas
 import TestSupport
 import Testing
 
@@ -6,7 +7,9 @@ import Testing
   private func machine(_ environment: [String: String?]) throws -> JSONValue {
     let result = try Program.run(["machine", "--json"], environment: environment)
     try #require(result.exitCode == 0, "\(result.errors)")
-    return try parseJSON(result.output.utf8, source: "machine")
+    let machine = try parseJSON(result.output.utf8, source: "machine")
+    try Schemas.validate(machine, against: .machine, source: "machine")
+    return machine
   }
 
   @Test func `OpenBLAS runs on the core that the CPU deserves`() throws {

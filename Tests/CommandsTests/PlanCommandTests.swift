@@ -31,7 +31,8 @@ import Testing
 
   @Test func `the report as JSON fits its schema`() throws {
     for more in [
-      [], ["--budget", "10GB"], ["--tail-steps", "none"], ["--loss", "mse,dist@2", "--k", "4"],
+      [], ["--budget", "10GB"], ["--tail-steps", "none"], ["--ranking", "full", "--k", "2,4"],
+      ["--loss", "mse,dist@2", "--k", "4"],
     ] {
       let result = try desk.succeed(arguments("--json") + more)
       let value = try parseJSON(result.output.utf8, source: "plan")
@@ -39,11 +40,11 @@ import Testing
     }
     let paper = try desk.succeed([
       "plan", "--paper", "--samples", "14197122", "--views", "90", "--classes", "21841", "--k",
-      "100", "--axes", "512", "--json",
+      "100", "--axes", "512", "--positions", "3", "--json",
     ])
     let value = try parseJSON(paper.output.utf8, source: "plan")
     try Schemas.validate(value, against: .plan, source: "plan")
-    #expect(value["records"]?.integer == 1_277_740_980)
+    #expect(value["records"]?.integer == 3 * 1_277_740_980)
     #expect(value["tails"]?.array?.count == 2)
   }
 
@@ -58,7 +59,9 @@ import Testing
     (["--k", "0"], "--k"), (["--k", "2,,3"], "--k"), (["--k", "5"], "1...4"),
     (["--budget", "big"], "--budget"), (["--max-error", "0"], "--max-error"),
     (["--sample-rows", "1"], "--sample-rows"), (["--samples", "3"], "--paper"),
-    (["--axes", "3"], "--axes"), (["--tail-steps", "4,x"], "--tail-steps"),
+    (["--axes", "3"], "--axes"),
+    (["--positions", "3"], "--paper"), (["--paper", "--ranking", "full"], "--paper"),
+    (["--tail-steps", "4,x"], "--tail-steps"),
     (["--tail-steps", "4"], "--tail-steps"), (["--paper", "--tail-steps", "4"], "--paper"),
     (["--paper"], "--samples"), (["--paper", "--samples", "1", "--classes", "2"], "--paper"),
     (["--views", "0"], "--views"),

@@ -103,6 +103,23 @@ import Testing
     #expect(digest(in: try run("stopped")) == digest(in: whole))
   }
 
+  @Test(arguments: ["processes: 1", "processes: 2"])
+  func `an interruption does not wait for a worker that hangs`(setting: String) throws {
+    let state = folder.file("state")
+    // At the first batch, for the time limit of 600 s: twice as long as a test's program may run.
+    try describe(["fault=hang", "state=\(state)"], setting)
+    var asked: Double?
+    let stopped = try Program.run(precompute("stopped")) { program in
+      if Files.exists(state), asked == nil { asked = program.seconds }
+      if let moment = asked, program.seconds > moment + 1 {
+        program.send(SIGINT)
+        asked = .infinity
+      }
+    }
+    #expect(stopped.exitCode == 75, "\(ending(of: stopped)): \(stopped.errors)")
+    #expect(stopped.errors.contains("interrupted after"), "\(stopped.errors)")
+  }
+
   @Test func `what the worker writes to standard error is passed on with its name`() throws {
     let result = try run("cache")
     #expect(result.errors.contains("worker python3: life 1\n"), "\(result.errors)")

@@ -92,7 +92,7 @@ private func pixels(_ dataSet: any DataSet, _ sample: Int) -> [UInt8] {
       ),
       (idx([3, 2, 2], Array(0..<13)), "has 29 bytes"),
       (idx([2, 2, 2], Array(0..<8)), "holds 2 samples, but"),
-      (idx([12], Array(0..<12)), "has 1 axes, which is not what images have (3 to 4)"),
+      (idx([12], Array(0..<12)), "has 1 axis, which is not what images have (3 to 4)"),
       (idx([3, 2, 2], Array(0..<12), type: 9), "IDX type 9"),
       ([1, 2, 3, 4], "not an IDX file: it begins with 01020304"),
       ([0, 0, 8, 3, 0, 0], "cut off in its header, after 6 bytes"),

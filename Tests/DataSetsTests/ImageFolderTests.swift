@@ -118,7 +118,8 @@ private struct Look: Hashable {
     let base = try album.open().fingerprint
     #expect(try other.open().fingerprint == base)
     let seen = [
-      try other.open("classes: [png, jpeg]").fingerprint, try other.open("first: 31").fingerprint,
+      try other.open("classNames: [png, jpeg]").fingerprint,
+      try other.open("first: 31").fingerprint,
       try other.open(range: "[1:32]").fingerprint, try other.open("channels: 1").fingerprint,
     ]
     try other.copy("rgb-gamma.png", to: "png/rgb-8.png")
@@ -143,12 +144,13 @@ private struct Look: Hashable {
     let listed = try album.open(path: "list.tsv")
     #expect(listed.labels == [1, 0, 1] && listed.classNames == ["a", "b"])
     #expect(try listed.picture(1).height == 37)
-    #expect(try album.open("classes: [b, a]", path: "list.tsv").labels == [0, 1, 0])
+    #expect(try album.open("classNames: [b, a]", path: "list.tsv").labels == [0, 1, 0])
     try album.folder.write("pictures/png/rgb-8.png b", to: "list.tsv")
     #expect(try album.problem(path: "list.tsv").message.contains("line 1: expected a path, a tab"))
     try album.folder.write("a.png\tb\nb.png\tc\nc.png\td", to: "list.tsv")
     #expect(
-      try album.problem("classes: [b, c]", path: "list.tsv").message.contains("'d' is not one of"))
+      try album.problem("classNames: [b, c]", path: "list.tsv").message.contains(
+        "'d' is not one of"))
     let absent = try album.problem(path: "list.tsv")
     #expect(absent.kind == .noInput && absent.message.contains("3 of 3 pictures"), "\(absent)")
   }
@@ -160,11 +162,12 @@ private struct Look: Hashable {
     try Files.makeFolder(album.file(".hidden"))
     let all = try album.open()
     #expect(all.classNames == ["gif", "jpeg", "png"] && all.labels.count { $0 == 0 } == 1)
-    let some = try album.open("classes: [png, gif]")
+    let some = try album.open("classNames: [png, gif]")
     #expect(some.labels.count { $0 == 1 } == 1 && !some.labels.contains(2))
     #expect(
-      try album.problem("classes: [png, tiff]").message.contains("no folder for the class 'tiff'"))
-    #expect(try album.problem("classes: [png, gif, png]").message.contains("'png' twice"))
+      try album.problem("classNames: [png, tiff]").message.contains(
+        "no folder for the class 'tiff'"))
+    #expect(try album.problem("classNames: [png, gif, png]").message.contains("'png' twice"))
   }
 
   @Test func `what is no picture of a class is refused, or skipped when told to`() throws {
@@ -182,8 +185,25 @@ private struct Look: Hashable {
     #expect(try album.problem().message.contains("the class 'empty' has no picture"))
     try FileManager.default.removeItem(atPath: album.file("empty"))
     try FileManager.default.removeItem(atPath: album.file("png"))
-    #expect(try album.problem().message.contains("1 classes, at least 2"))
+    #expect(try album.problem().message.contains("1 class, at least 2"))
     #expect(try album.problem(path: "absent").kind == .noInput)
+  }
+
+  @Test func `a named pipe with a picture's name is refused or skipped, never waited for`() throws {
+    let pipe = album.file("png/pipe.png")
+    #expect(mkfifo(pipe, 0o600) == 0)
+    let problem = try album.problem()
+    #expect(problem.kind == .configuration)
+    #expect(problem.message.contains("png/pipe.png is no picture file of a class"), "\(problem)")
+    let skipped = try album.open("others: skip")
+    #expect(try skipped.count == PictureFiles.golden().count)
+    try album.folder.write("pictures/png/rgb-8.png\ta\npictures/png/pipe.png\tb", to: "list.tsv")
+    let listed = try album.problem(path: "list.tsv")
+    #expect(listed.message.contains("png/pipe.png: it is not a regular file"), "\(listed)")
+    // A link to nothing is a picture that is missing.
+    try FileManager.default.removeItem(atPath: pipe)
+    try FileManager.default.createSymbolicLink(atPath: pipe, withDestinationPath: "nowhere.png")
+    #expect(try album.problem("others: skip").message.contains("png/pipe.png: No such file"))
   }
 
   @Test func `damaged pictures are counted and named with the decoder's words`() throws {
@@ -291,7 +311,8 @@ private struct Look: Hashable {
 
   @Test(arguments: [
     ("channels: 2", "channels"),
-    ("classes: [one]", "classes"), ("others: ignore", "others"), ("index: x", "index"),
+    ("classNames: [one]", "classNames"), ("classes: [jpeg, png]", "classes"),
+    ("others: ignore", "others"), ("index: x", "index"),
   ])
   func `a wrong description is refused in words`(rest: String, word: String) throws {
     #expect(try album.problem(rest).message.contains(word))

@@ -60,7 +60,7 @@ private struct Tokens {
   @Test(arguments: [
     ([2, 3, 2], [2, 3], [-1, -1, -1, -1, -1, -100], "every position of every sample is masked"),
     ([2, 3, 2], [2, 3], [-1, -1, -1, -1, 2, 0], "sample 1, position 1, has the label 2"),
-    ([2, 3, 2], [2], [0, 1], "the labels are for 1 positions of each sample, these for 3"),
+    ([2, 3, 2], [2], [0, 1], "the labels are for 1 position of each sample, these for 3"),
     ([2, 6], [2, 3], [0, 1, 0, 1, 0, 1], "the labels are for 3 positions"),
     ([2, 3, 2], [1, 3], [0, 1, 0], "holds 2 samples, but"),
     ([2, 1, 2], [2, 1], [0, -1], "sample 1 has the label -1, but there are 2 classes"),

@@ -1,5 +1,6 @@
 import Basics
 import DataSets
+import Foundation
 import TestSupport
 import Testing
 
@@ -41,6 +42,14 @@ extension InMemoryDataSet {
     try folder.write("de\nen\n", to: "names.txt")
     let named = try folder.open("texts: [a.tsv, b.tsv], classNames: names.txt")
     #expect(named.fingerprint == both.fingerprint)
+  }
+
+  @Test func `a named pipe is refused by its path, not waited for`() throws {
+    let folder = TextFolder()
+    let path = folder.folder.file("a.tsv")
+    #expect(mkfifo(path, 0o600) == 0)
+    let problem = #expect(throws: Problem.self) { try folder.open() }
+    #expect(problem?.kind == .noInput && problem?.message.contains(path) == true)
   }
 
   @Test func `a long text is cut between two characters`() throws {
@@ -125,7 +134,7 @@ extension InMemoryDataSet {
     ("texts: a.tsv, classNames: empty.txt", "empty.txt names 0 classes"),
     ("texts: a.tsv, classNames: gap.txt", "gap.txt, line 2 is not a class's name"),
     ("texts: a.tsv, classNames: [de, en], bytes: 3", "bytes must be an integer of at least 4"),
-    ("texts: [], classNames: [de, en]", "texts must be a list of at least 1 elements"),
+    ("texts: [], classNames: [de, en]", "texts must be a list of at least 1 element"),
     ("texts: absent.tsv, classNames: [de, en]", "absent.tsv"),
     ("texts: empty.txt, classNames: [de, en]", "test is empty"),
   ])

@@ -47,6 +47,30 @@ private func contents(_ folder: String) throws -> [String: [UInt8]] {
     _ = try verifyCache(path: folder.path)
   }
 
+  @Test(arguments: [-1, 12, Int32.max, .min])
+  func `a label that is no class is refused by its sample before anything is made`(
+    label: Int32
+  ) throws {
+    let folder = ScratchFolder()
+    var labels = job.labels
+    labels[17] = label
+    var manifest = job.manifest
+    manifest.dataSet = DataSetIdentity(
+      name: "toys", fingerprint: Digest(of: "toys"), labels: labels,
+      classNames: job.manifest.dataSet.classNames)
+    let found = problem {
+      _ = try CacheWriter(path: folder.file("new"), manifest: manifest, labels: labels)
+    }
+    #expect(found.kind == .configuration)
+    #expect(found.message == "sample 17 has the label \(label), the classes are 0..<12")
+    manifest.dataSet.samples = 49
+    let other = problem {
+      _ = try CacheWriter(path: folder.file("new"), manifest: manifest, labels: labels)
+    }
+    #expect(other.message == "there are 50 labels for 49 samples")
+    #expect(!Files.exists(folder.file("new")))
+  }
+
   @Test func `sealing again is a no-op that returns the digest`() throws {
     let folder = ScratchFolder()
     let digest = try job.write(to: folder.path)

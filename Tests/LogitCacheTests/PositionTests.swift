@@ -41,6 +41,24 @@ import Testing
       + batch.logTailRatios[row * temperatures..<(row + 1) * temperatures]
   }
 
+  @Test(arguments: [-2, 3])
+  func `a position's label that is no class is refused by its place`(label: Int32) throws {
+    let job = Job(
+      classes: 3, k: 2, samples: 5, positions: Positions(maximum: 4, labels: .position))
+    var (labels, manifest) = (job.labels, job.manifest)
+    labels[2 * 4 + 3] = label
+    manifest.dataSet = DataSetIdentity(
+      name: "toys", fingerprint: Digest(of: "toys"), labels: labels, positions: 4,
+      classNames: job.manifest.dataSet.classNames)
+    let found = problem {
+      _ = try CacheWriter(path: folder.file("new"), manifest: manifest, labels: labels)
+    }
+    #expect(found.kind == .configuration)
+    #expect(
+      found.message == "sample 2, position 3 has the label \(label), the classes are 0..<3, and -1 "
+        + "where a position has no label")
+  }
+
   // MARK: - Round trips
 
   @Test(arguments: UInt64(1)...30, [Positions.Labels.sample, .position])

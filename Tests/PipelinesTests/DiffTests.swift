@@ -66,6 +66,10 @@ private func plainTau(_ a: [Int32], _ b: [Int32]) -> Double? {
     #expect(diff["topOneAgreement"]?.double == 1)
     #expect(diff["rankCorrelation"]?["mean"]?.double == 1)
     #expect(diff["differences"]?.array?.isEmpty == true)
+    #expect(diff["differingRecords"]?.integer == 0)
+    #expect(diff["worstClasses"] == .array([]) && diff["worstSamples"] == .array([]))
+    let text = try CacheDiff(a, CacheReader(path: a.path)).text
+    #expect(text.contains("no record differs in its probabilities") && !text.contains("worst"))
     for distances in diff["atTemperature"]!.array! {
       for name in ["divergence", "totalVariation"] {
         #expect(distances[name]?["max"]?.double == 0, "\(name)")

@@ -149,6 +149,54 @@ import Testing
     }
   }
 
+  /// Rows of probabilities of 5 classes, and what is to be done to them.
+  private func probabilities(_ files: RowFiles, _ change: (inout [Float]) -> Void = { _ in }) throws
+    -> String
+  {
+    try files.writeRows { rows in
+      for start in stride(from: 0, to: rows.count, by: files.classes) {
+        let row = start..<start + files.classes
+        let sum = rows[row].reduce(0) { $0 + exp($1) }
+        for place in row { rows[place] = exp(rows[place]) / sum }
+      }
+      change(&rows)
+    }
+  }
+
+  @Test func `rows that look like probabilities are refused until their kind is said`() throws {
+    let files = RowFiles(samples: 200, views: 2, classes: 5, seed: 8)
+    let path = try probabilities(files)
+    let problem = #expect(throws: Problem.self) {
+      try importRows(files.job("new", path, kind: nil))
+    }
+    #expect(problem?.kind == .usage)
+    for text in [path, "--kind probabilities", "--kind logits"] {
+      #expect(problem?.message.contains(text) == true, "\(problem!)")
+    }
+    #expect(!Files.exists(files.folder.file("new")))
+    for kind in ["probabilities", "logits"] {
+      try importRows(files.job(kind, path, kind: kind))
+    }
+  }
+
+  @Test func `rows that are no probabilities are logits unsaid`() throws {
+    let files = RowFiles(samples: 200, views: 2, classes: 5, seed: 8)
+    let said = try importRows(files.job("said", files.writeRows(), kind: "logits"))
+    let unsaid = try importRows(files.job("unsaid", files.writeRows(), kind: nil))
+    #expect(said.cacheDigest == unsaid.cacheDigest)
+    let others: [(String, (inout [Float]) -> Void)] = [
+      ("log-probabilities", { for place in $0.indices { $0[place] = log($0[place]) } }),
+      ("scores", { for place in $0.indices { $0[place] *= 0.99 } }),
+      // One row that shows it, number 318 of 400.
+      ("one row", { for place in 1590..<1595 { $0[place] = -0.1 } }),
+    ]
+    for (name, change) in others {
+      try importRows(files.job(name, probabilities(files, change), kind: nil))
+    }
+    let one = RowFiles(samples: 9, views: 1, classes: 1, seed: 8)
+    try importRows(one.job("one", one.writeRows { $0 = $0.map { _ in 1 } }, kind: nil))
+  }
+
   @Test func `features are kept with the rows`() throws {
     let files = RowFiles(samples: 20, views: 2, classes: 3, seed: 6)
     let features = try files.write(
@@ -277,7 +325,7 @@ import Testing
       .sparse(.init(ids: ids, values: values, logSumExp: sums, classes: classes))
     }
     try expect("give --classes or --class-names") { $0.rows = sparse(sums, classes: nil) }
-    try expect("has 2 ids of a row, --classes has 1 classes") {
+    try expect("has 2 ids of a row, --classes has 1 class") {
       $0.rows = sparse(sums, classes: 1)
     }
     try expect("the first axes must be [6], with no more") { $0.rows = sparse(values) }

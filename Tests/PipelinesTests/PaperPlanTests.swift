@@ -77,6 +77,32 @@ import Testing
     #expect(plan.text.contains("full rows on \(axes) axes"))
   }
 
+  @Test(arguments: [2, 40, 4096])
+  func `positions multiply records and leave their sizes`(positions: Int) throws {
+    let one = try PaperPlan(samples: 1_000_000, views: 10, classes: 1000, heads: [20], axes: 64)
+    let many = try PaperPlan(
+      samples: 1_000_000, views: 10, positions: positions, classes: 1000, heads: [20], axes: 64)
+    let value = try parseJSON(readableJSON(many).utf8, source: "the plan")
+    try Schemas.validate(value, against: .plan, source: "the plan")
+    #expect(one.positions == nil && many.positions == positions)
+    #expect(many.records == positions * one.records)
+    #expect(many.text.contains("10 views x \(positions) positions = \(many.records) records"))
+    #expect(many.rows[0].sharp.bytesPerRecord == one.rows[0].sharp.bytesPerRecord)
+    let times = many.rows[0].soft.bytes / one.rows[0].soft.bytes
+    #expect(abs(times / Double(positions) - 1) < 0.1, "\(times)")
+    // A block holds as many records, or a sample.
+    #expect(many.rows[0].blockRows == max(1, one.rows[0].blockRows / positions))
+    #expect(many.tails?.count == 2)
+  }
+
+  @Test(arguments: [(1, 1, 0), (1, 1, 4097), (1 << 40, 1 << 20, 4096)])
+  func `positions out of range are refused`(samples: Int, views: Int, positions: Int) {
+    let problem = #expect(throws: Problem.self) {
+      try PaperPlan(samples: samples, views: views, positions: positions, classes: 2, heads: [1])
+    }
+    #expect(problem?.kind == .usage && problem?.message.contains("positions") == true)
+  }
+
   @Test(arguments: [(1000, 0), (1000, 1001), (10, 5), (20_000, 4097), (1 << 24, 17)])
   func `axes that are not stored are refused`(classes: Int, axes: Int) {
     let problem = #expect(throws: Problem.self) {

@@ -117,13 +117,36 @@ private func energies(_ report: PlanReport) throws -> [Double] {
     #expect(try tails(many, []) == [])
     #expect(try tails(many, steps(1, 40, 1)) == [2.5, 0.0625])
     #expect(try tails(Workshop(classes: 60)) == [])
-    // One row to learn from is too few for axes.
-    #expect(try tails(Workshop(samples: 1, classes: 70)) == [])
     let few = try Workshop(classes: 10)
     let problem = #expect(throws: Problem.self) {
       try plan(PlanJob(few.job(), tails: steps(4)))
     }
     #expect(problem?.kind == .usage && problem?.message.contains("--tail-steps") == true)
+  }
+}
+
+@Suite struct PlanSmallSampleTests {
+  /// Asked for or not; one row to learn from is too few for axes.
+  @Test(arguments: [1, 2, 3], [nil, steps(4)])
+  func `tails are left out of a small sample with a note, and the rest is planned`(
+    samples: Int, tails: [SubspaceTail]?
+  ) throws {
+    let workshop = try Workshop(samples: samples, classes: 70)
+    let report = try plan(PlanJob(workshop.job(views: 1), heads: [10], tails: tails))
+    #expect(report.rows.map(\.tail) == ["ratios"])
+    #expect(report.notes.count == 1 && report.text.contains("subspace tails are left out"))
+    _ = try json(report)
+    let problem = #expect(throws: Problem.self) {
+      try plan(PlanJob(workshop.job(views: 1), heads: [], tails: steps(4)))
+    }
+    #expect(problem?.kind == .usage && problem?.message.contains("--sample-rows") == true)
+  }
+
+  @Test func `four views are enough for axes`() throws {
+    let workshop = try Workshop(samples: 4, classes: 70)
+    let report = try plan(PlanJob(workshop.job(views: 1), heads: [10]))
+    #expect(report.rows.map(\.tail) == ["ratios", "subspace", "subspace"])
+    #expect(report.notes == [])
   }
 }
 

@@ -61,6 +61,30 @@ extension PlanReport {
     }
   }
 
+  /// As above, with the order of all classes behind the head.
+  @Test func `a ranking costs what the plan said`() throws {
+    let workshop = try Workshop(samples: 6000, classes: 30)
+    let report = try plan(
+      PlanJob(workshop.job(), heads: [3, 30], ranking: .full, sampleRecords: 4096))
+    // Nothing is behind a head of all classes.
+    #expect(report.rows.map(\.k) == [3, 30, 3])
+    #expect(report.rows.map(\.ranking) == [nil, nil, "full"])
+    #expect(report.rows[2].options == ["--k", "3", "--ranking", "full"])
+    #expect(report.text.contains("3 ranked"))
+    _ = try json(report)
+    var job = workshop.job("cache")
+    (job.k, job.ranking) = (3, .full)
+    try precompute(job)
+    let reader = try CacheReader(path: job.cache)
+    var stored = 0
+    try reader.forEachBlock { _, info in stored += info.storedBytes }
+    let real = Double(stored) / 12_000
+    let said = report.rows[2].bytesPerRecord
+    #expect(abs(said - real) < 0.05 * real, "\(said), \(real)")
+    #expect(said > report.rows[0].bytesPerRecord)
+    #expect(report.rows[2].blockRows == reader.manifest.encoding.blockRows)
+  }
+
   @Test(arguments: [(300, 2), (1, 1), (3, 1), (129, 3), (2500, 1)])
   func `a sample of everything measures every record once`(samples: Int, views: Int) throws {
     let workshop = try Workshop(samples: samples)

@@ -198,6 +198,25 @@ import Views
     #expect(problem?.message.contains("take a larger --sample-rows") == true, "\(problem!)")
   }
 
+  /// Only one of four samples has records: it is among the two that are learned from, or those that are counted.
+  @Test func `a plan leaves out tails where what it learns from has no record`() throws {
+    var (reports, problems) = (0, 0)
+    for only in 0..<4 {
+      let tokens = try Tokens(samples: 4, classes: 140, masked: Set(0..<4).subtracting([only]))
+      let job = try tokens.job("several", inputs: 15, positions: 5, classes: 140)
+      do {
+        let report = try plan(PlanJob(job, heads: [10]))
+        #expect(report.rows.map(\.tail) == ["ratios"])
+        #expect(report.notes.count == 1 && report.text.contains("subspace tails are left out"))
+        reports += 1
+      } catch let problem as Problem {
+        #expect(problem.message.contains("take a larger --sample-rows"), "\(problem)")
+        problems += 1
+      }
+    }
+    #expect(reports == 2 && problems == 2)
+  }
+
   @Test func `a teacher that does not speak where labels are is refused`() throws {
     let tokens = try Tokens()
     let other = try tokens.job("three", inputs: 15, positions: 3)

@@ -236,7 +236,7 @@ let plainSteps = ["momentum: 0", "weight-decay: 0", "warm-up-epochs: 0"].joined(
         workshop.plan(loss, model: "cnn-4-columns", "cache: cache"), workshop.options())
     }
     #expect(problem.kind == .corrupt)
-    #expect(problem.message.contains("records at 1 positions of a view"), "\(problem)")
+    #expect(problem.message.contains("records at 1 position of a view"), "\(problem)")
     // The views alone are as good for it as for any student.
     try train(
       workshop.plan("ce", epochs: 1, model: "cnn-4-columns", "cache: cache"), workshop.options())

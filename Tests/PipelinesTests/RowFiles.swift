@@ -58,10 +58,13 @@ final class RowFiles {
 
   /// An import of full rows into the cache `name`.
   func job(
-    _ name: String, _ values: String, kind: String = "logits", k: Int? = nil,
+    _ name: String, _ values: String, kind: String? = "logits", k: Int? = nil,
     labels: String? = nil
   ) throws -> ImportJob {
-    guard let kind = OutputKind(rawValue: kind) else { throw Problem(.usage, kind) }
+    let kind = try kind.map { name in
+      guard let kind = OutputKind(rawValue: name) else { throw Problem(.usage, name) }
+      return kind
+    }
     var job = ImportJob(
       .full(values: values, kind: kind, features: nil), kept: KeptRecord(k: k),
       making: making(name))

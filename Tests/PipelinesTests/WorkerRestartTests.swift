@@ -97,6 +97,20 @@ import Views
       .corrupt, "was started again and is another teacher: identity.weights was 1, it is 2")
   }
 
+  @Test func `a second worker that is another from the start is refused by what differs`() throws {
+    let bench = try WorkerBench(samples: 60)
+    try bench.describe(
+      ["reborn=2", "hold=0.05", "state=\(bench.folder.file("state"))"], "processes: 2",
+      "in-flight: 1")
+    let problem = #expect(throws: Problem.self) { try bench.digest("cache", threads: 2) }
+    #expect(problem?.kind == .corrupt)
+    #expect(
+      problem?.message.contains(
+        "worker sums, process 2 of 2, is another teacher than the first: identity.weights was 1, it is 2"
+      )
+        == true, "\(problem?.message ?? "")")
+  }
+
   @Test func `a slow start is waited for, a slower one is not`() throws {
     let bench = try WorkerBench()
     try bench.describe(["slow=1.2"])

@@ -218,7 +218,7 @@ import Views
   }
 
   @Test(arguments: [
-    ("command: []", "command must be a list of at least 1 elements"),
+    ("command: []", "command must be a list of at least 1 element"),
     ("command: [a]\nin-flight: 0", "in-flight must be an integer of at least 1"),
     ("command: [a]\nweights: b", "weights is not known here"),
     ("command: [a]\nclass-names: {metadata: names}", "class-names.file is missing"),

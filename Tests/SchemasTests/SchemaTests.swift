@@ -31,8 +31,8 @@ import Testing
         #"{"type":"string","pattern":"^a+$"}"#, #""ab""#,
         "must be text that matches ^a+$, it is 'ab'"
       ),
-      (#"{"type":"array","minItems":1}"#, "[]", "must be a list of at least 1 elements"),
-      (#"{"type":"array","maxItems":1}"#, "[1,2]", "must be a list of at most 1 elements"),
+      (#"{"type":"array","minItems":1}"#, "[]", "must be a list of at least 1 element"),
+      (#"{"type":"array","maxItems":1}"#, "[1,2]", "must be a list of at most 1 element"),
       (
         #"{"items":{"type":"integer"}}"#, #"[1,"x",2,"y"]"#,
         "[1] must be an integer, it is 'x'; [3]"

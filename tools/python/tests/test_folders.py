@@ -12,7 +12,14 @@ import pytest
 
 import logitcache
 from logitcache import LogitCacheError
-from logitcache.views import Recipe, Renderer, check_views, matching_renderer, open_data_set
+from logitcache.views import (
+    Recipe,
+    Renderer,
+    check_views,
+    matching_renderer,
+    open_data_set,
+    read_texts,
+)
 from logitcache.views.folders import _digest, decode
 
 pytest.importorskip("PIL")
@@ -56,15 +63,36 @@ def copy_pictures(folder: pathlib.Path) -> None:
         shutil.copy(PICTURES / name, place / name)
 
 
+def empty_index() -> bytes:
+    """An index of the program's decoders that knows no picture."""
+    decoders = "libjpeg-turbo 2.1.5, islow, fancy upsampling\tlibpng 1.6.39"
+    index = f"logitcache image index 1\t{decoders}\n".encode()
+    return index + f"end\t{hashlib.sha256(index).hexdigest()}\n".encode()
+
+
+def test_a_named_pipe_is_refused_and_never_waited_for(tmp_path):
+    copy_pictures(tmp_path)
+    pipe = tmp_path / "pictures/png/pipe.png"
+    os.mkfifo(pipe)
+    data = tmp_path / "data.yaml"
+    (tmp_path / "data.yaml.index").write_bytes(empty_index())
+    data.write_text(DESCRIPTION.format(path="pictures", rest=""))
+    with pytest.raises(LogitCacheError, match="png/pipe.png is no picture of a class"):
+        open_data_set(str(data))
+    (tmp_path / "list.tsv").write_text("pictures/png/rgb-8.png\ta\npictures/png/pipe.png\tb\n")
+    data.write_text(DESCRIPTION.format(path="list.tsv", rest=""))
+    with pytest.raises(LogitCacheError, match="pipe.png: it is not a regular file"):
+        open_data_set(str(data))
+    with pytest.raises(LogitCacheError, match="pipe.png: it is not a regular file"):
+        read_texts("texts", [pipe], ["a", "b"])
+
+
 def test_fingerprint_and_views_are_the_frozen_ones(tmp_path):
     # The same numbers stand in ImageFolderTests.swift and FolderViewTests.swift.
     copy_pictures(tmp_path)
     data = tmp_path / "data.yaml"
     data.write_text(DESCRIPTION.format(path="pictures", rest=""))
-    decoders = "libjpeg-turbo 2.1.5, islow, fancy upsampling\tlibpng 1.6.39"
-    index = f"logitcache image index 1\t{decoders}\n".encode()
-    last = f"end\t{hashlib.sha256(index).hexdigest()}\n".encode()
-    (tmp_path / "data.yaml.index").write_bytes(index + last)
+    (tmp_path / "data.yaml.index").write_bytes(empty_index())
     samples = open_data_set(str(data))
     assert samples.fingerprint == FROZEN_FINGERPRINT
     operations = [{"op": "resized-crop"}, {"op": "flip"}, {"op": "cutmix"}]
@@ -119,7 +147,7 @@ def album(tmp_path):
         ("", "channels: 1"),
         ("{op: resized-crop}, {op: flip}", ""),
         ("{op: resized-crop, area: [0.01, 0.3], ratio: [0.2, 7]}", "channels: 1"),
-        ("{op: resized-crop, area: [0.9, 1]}, {op: cutmix}", "classes: [png, jpeg]"),
+        ("{op: resized-crop, area: [0.9, 1]}, {op: cutmix}", "classNames: [png, jpeg]"),
         ("{op: flip}, {op: mixup}", "first: 20"),
     ],
 )

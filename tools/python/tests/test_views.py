@@ -366,7 +366,8 @@ def test_labels_of_every_position_are_in_the_fingerprint():
 
 def test_views_that_would_leave_labels_of_positions_wrong_are_refused():
     data = DataSet("lines", np.zeros((2, 4, 6), np.uint8), [[0, -1, 0], [0, 0, 0]], "a")
-    Renderer(data, Recipe({"version": 1, "operations": [{"op": "pad-crop", "pad": 1}]}), 1)
-    for operation in ("resized-crop", "flip", "mixup", "cutmix"):
-        with pytest.raises(LogitCacheError, match="3 positions; resized-crop, flip, mixup and"):
-            Renderer(data, Recipe({"version": 1, "operations": [{"op": operation}]}), 1)
+    Renderer(data, Recipe({"version": 1, "operations": [{"op": "contrast", "amount": 0.5}]}), 1)
+    for operation in ("resized-crop", "pad-crop", "flip", "affine", "mixup", "cutmix"):
+        with pytest.raises(LogitCacheError, match="3 positions; resized-crop, pad-crop, flip"):
+            step = {"op": operation} | ({"pad": 1} if operation == "pad-crop" else {})
+            Renderer(data, Recipe({"version": 1, "operations": [step]}), 1)

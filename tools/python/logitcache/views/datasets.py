@@ -186,6 +186,9 @@ def read_texts(name: str, paths, class_names, size: int = 128) -> DataSet:
     numbers = {text: number for number, text in enumerate(class_names)}
     labels, rows = [], []
     for path in map(os.fspath, paths):
+        # Opening a named pipe would wait for somebody who writes to it.
+        special = os.path.exists(path) and not os.path.isfile(path)
+        demand(not special, f"cannot read {path}: it is not a regular file")
         try:
             with open(path, "rb") as file:
                 lines = file.read().removesuffix(b"\n").split(b"\n")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import struct
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 from ..errors import LogitCacheError, demand
 
 _LARGEST = 1 << 26
-_MEMBERS = {"kind", "name", "path", "size", "channels", "classes", "others", "first"}
+_MEMBERS = {"kind", "name", "path", "size", "channels", "classNames", "others", "first"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _files(value: dict, source: str) -> tuple[list, list[str]]:
     path = os.path.join(os.path.dirname(source), value["path"])
     listed = not os.path.isdir(path)
     named = _listed(path) if listed else _found(path, value.get("others") == "skip")
-    classes = value.get("classes") or sorted({name for _, name in named}, key=os.fsencode)
+    classes = value.get("classNames") or sorted({name for _, name in named}, key=os.fsencode)
     labels = {name: label for label, name in enumerate(classes)}
     demand(len(labels) == len(classes), f"{source} names a class twice")
     if listed:
@@ -169,12 +170,17 @@ def _found(root: str, skips_others: bool) -> list[tuple[str, str]]:
             others.append(folder.path)
             continue
         for entry in entries(folder.path):
-            if entry.name.lower().endswith((".jpg", ".jpeg", ".png")) and not entry.is_dir():
+            if entry.name.lower().endswith((".jpg", ".jpeg", ".png")) and _may_be_read(entry):
                 named.append((f"{folder.name}/{entry.name}", folder.name))
             else:
                 others.append(entry.path)
     demand(skips_others or not others, f"{others and others[0]} is no picture of a class")
     return named
+
+
+def _may_be_read(entry: os.DirEntry) -> bool:
+    """Whether it is a file, or nothing that can be looked at: then opening it says why."""
+    return entry.is_file() or not os.path.exists(entry.path)
 
 
 def _listed(path: str) -> list[tuple[str, str]]:
@@ -221,6 +227,8 @@ def _known(path: str, label: int, entry) -> _Picture:
         status = os.stat(path)
     except OSError as error:
         raise LogitCacheError(f"cannot read {path}: {error.strerror}") from None
+    # Opening a named pipe would wait for somebody who writes to it.
+    demand(stat.S_ISREG(status.st_mode), f"cannot read {path}: it is not a regular file")
     if entry and entry[:2] == [str(status.st_size), str(status.st_mtime_ns)]:
         shape = tuple(int(length) for length in entry[3:6])
         return _Picture(path, label, entry[2], shape, bytes.fromhex(entry[6]))

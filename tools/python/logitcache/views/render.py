@@ -46,9 +46,10 @@ class Renderer:
             )
         demand(
             data_set.positions == 1
-            or not {"resized-crop", "flip", *MIXING} & {step.name for step in recipe.operations},
+            or not {"resized-crop", "pad-crop", "flip", "affine", *MIXING}
+            & {step.name for step in recipe.operations},
             f"{data_set.name} has a label for each of {data_set.positions} positions; "
-            "resized-crop, flip, mixup and cutmix would leave them wrong",
+            "resized-crop, pad-crop, flip, affine, mixup and cutmix would leave them wrong",
         )
         self.data_set = data_set
         self.recipe = recipe
