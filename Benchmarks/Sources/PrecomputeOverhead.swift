@@ -107,7 +107,8 @@ private struct OverheadCase {
     try precompute(
       PrecomputeJob(
         data: data, teacher: teacher, onnxRuntime: onnxRuntime, recipe: recipe, views: 1, seed: 1,
-        k: nil, cache: cache, threads: threads, commitSeconds: 5))
+        making: CacheMaking(
+          command: "precompute", cache: cache, threads: threads, commitSeconds: 5)))
   }
 
   /// Renders all batches, as `precompute` cuts them.

@@ -15,8 +15,10 @@ func trainingBenchmark() throws -> [BenchmarkRow] {
   _ = try precompute(
     PrecomputeJob(
       data: data, teacher: "Examples/fashion-mnist/teacher.yaml",
-      recipe: "Examples/fashion-mnist/crop-flip.recipe.yaml", views: 2, seed: 1, k: nil,
-      cache: cache, threads: ProcessInfo.processInfo.activeProcessorCount, commitSeconds: 5))
+      recipe: "Examples/fashion-mnist/crop-flip.recipe.yaml", views: 2, seed: 1,
+      making: CacheMaking(
+        command: "precompute", cache: cache,
+        threads: ProcessInfo.processInfo.activeProcessorCount, commitSeconds: 5)))
 
   let losses = ["ce", "kd@4", "pld", "dist@4", "mse"]
   var fastest = [String: Double]()

@@ -83,9 +83,20 @@ public struct DigestBuilder: Sendable {
   /// Hashes a string's UTF-8 bytes.
   public mutating func append(_ string: String) { hasher.update(data: Array(string.utf8)) }
 
+  /// Hashes the number of a string's UTF-8 bytes as UInt64, and the bytes.
+  public mutating func append(sized value: String) {
+    append(UInt64(value.utf8.count))
+    append(value)
+  }
+
   /// Hashes an integer's little-endian bytes.
   public mutating func append(_ value: some FixedWidthInteger) {
     withUnsafeBytes(of: value.littleEndian) { hasher.update(bufferPointer: $0) }
+  }
+
+  /// Hashes the little-endian bytes of integers.
+  public mutating func append(_ values: [some FixedWidthInteger]) {
+    values.map(\.littleEndian).withUnsafeBytes { hasher.update(bufferPointer: $0) }
   }
 
   /// The digest of everything appended so far.

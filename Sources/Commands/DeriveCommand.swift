@@ -46,30 +46,22 @@ struct DeriveCommand: ParsableCommand {
 
   func run() throws {
     Interruption.install()
-    let report = try deriveWithProgress()
+    let report = try derive()
     if json { return print(try readableJSON(report), terminator: "") }
     print(
       "\(cache): sealed, \(counted(report.records, "record")), "
         + "\(counted(report.storedBytes, "byte")) of blocks, digest \(report.cacheDigest)")
   }
 
-  private func deriveWithProgress() throws -> DeriveReport {
+  private func derive() throws -> DeriveReport {
     let names = try classes.map {
       try parseClasses($0, names: CacheReader(path: source).manifest.dataSet.classNames)
     }
-    var progress: ProgressLine?
-    defer { progress?.clear() }
-    return try deriveCache(
-      from: source, into: cache,
-      keeping: Derivation(
-        k: k, views: views, stepsPerNat: stepsPerNat, classes: names,
-        dropsFeatures: withoutFeatures, dropsRanking: withoutRanking)
-    ) { done, total in
-      if progress == nil { progress = ProgressLine("derive", unit: "blocks", total: total) }
-      progress?.update(done: done)
-      if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
-      }
+    let derivation = Derivation(
+      k: k, views: views, stepsPerNat: stepsPerNat, classes: names,
+      dropsFeatures: withoutFeatures, dropsRanking: withoutRanking)
+    return try withProgress("derive", unit: "blocks") {
+      try deriveCache(from: source, into: cache, keeping: derivation, progress: $0)
     }
   }
 }

@@ -33,19 +33,9 @@ struct DiffCommand: ParsableCommand {
 
   func run() throws {
     Interruption.install()
-    let diff = try compare()
-    print(json ? try readableJSON(diff) : diff.text, terminator: "")
-  }
-
-  private func compare() throws -> CacheDiff {
-    var progress: ProgressLine?
-    defer { progress?.clear() }
-    return try CacheDiff(CacheReader(path: a), CacheReader(path: b), worst: worst) { done, total in
-      if progress == nil { progress = ProgressLine("diff", unit: "records", total: total) }
-      progress?.update(done: done)
-      if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "record"))")
-      }
+    let diff = try withProgress("diff", unit: "records") {
+      try CacheDiff(CacheReader(path: a), CacheReader(path: b), worst: worst, progress: $0)
     }
+    print(json ? try readableJSON(diff) : diff.text, terminator: "")
   }
 }

@@ -80,21 +80,12 @@ struct ImportCommand: ParsableCommand {
     Interruption.install()
     let report = try importRows(job())
     if json { return print(try readableJSON(report), terminator: "") }
-    if let digest = report.cacheDigest {
-      print("\(cache): sealed, \(counted(report.records, "record")), digest \(digest)")
-    } else if let shard = report.shard {
-      print(
-        "\(cache): shard \(shard) done: \(counted(report.blocks, "block")), "
-          + "\(counted(report.records, "record")); merge the shards")
-    }
+    printResult(report.made, of: cache)
   }
 
   private func job() throws -> ImportJob {
     var job = ImportJob(
-      try rows(), kept: record.kept,
-      making: CacheMaking(
-        command: "import", cache: cache, threads: making.threads.threads,
-        commitSeconds: making.commitSeconds, shard: making.shard, calibration: making.calibration))
+      try rows(), kept: record.kept, making: making.making("import", cache))
     job.viewsFirst = viewsFirst
     job.labels = labels
     job.views = data.map { ImportJob.Views(data: $0, recipe: recipe, seed: seed ?? 1) }

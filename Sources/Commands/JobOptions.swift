@@ -1,5 +1,4 @@
 import ArgumentParser
-import LogitCache
 import Pipelines
 
 /// Data set, teacher and views: what decides which rows a teacher gives; of `precompute` and `plan`.
@@ -38,20 +37,26 @@ struct JobOptions: ParsableArguments {
     guard seed < 1 << 63 else { throw ValidationError("--seed must be below 2^63") }
   }
 
+  /// Data set and teacher.
+  ///
+  /// - Throws: `ValidationError` when one is not named.
+  var needed: (data: String, teacher: String) {
+    get throws {
+      guard let data else { throw ValidationError("Missing expected option '--data <data>'") }
+      guard let teacher else {
+        throw ValidationError("Missing expected option '--teacher <teacher>'")
+      }
+      return (data, teacher)
+    }
+  }
+
   /// The job that the options describe.
   ///
-  /// - Throws: `ValidationError` when data set or teacher are not named.
-  func job(
-    k: Int? = nil, tail: SubspaceTail? = nil, ranking: Ranking? = nil, cache: String = "",
-    threads: Int = 1, commitSeconds: Double = 0, shard: Shard? = nil, calibration: String? = nil
-  ) throws -> PrecomputeJob {
-    guard let data else { throw ValidationError("Missing expected option '--data <data>'") }
-    guard let teacher else {
-      throw ValidationError("Missing expected option '--teacher <teacher>'")
-    }
+  /// - Throws: as `needed`.
+  func job(kept: KeptRecord = KeptRecord(), making: CacheMaking) throws -> PrecomputeJob {
+    let (data, teacher) = try needed
     return PrecomputeJob(
       data: data, teacher: teacher, onnxRuntime: onnxRuntime, recipe: recipe, views: views,
-      seed: seed, k: k, features: features, tail: tail, ranking: ranking, cache: cache,
-      threads: threads, commitSeconds: commitSeconds, shard: shard, calibration: calibration)
+      seed: seed, features: features, kept: kept, making: making)
   }
 }

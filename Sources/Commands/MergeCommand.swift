@@ -24,7 +24,9 @@ struct MergeCommand: ParsableCommand {
 
   func run() throws {
     Interruption.install()
-    let report = try mergeWithProgress()
+    let report = try withProgress("merge", unit: "blocks") {
+      try mergeCaches(inputs, into: cache, progress: $0)
+    }
     if json { return print(try readableJSON(report), terminator: "") }
     let what = "\(cache): \(counted(report.blocks, "block")), \(counted(report.records, "record"))"
     if let digest = report.cacheDigest {
@@ -33,18 +35,6 @@ struct MergeCommand: ParsableCommand {
       print(
         "\(what); not sealed: \(counted(report.missingBlocks, "block")) missing, the first is "
           + "\(report.firstMissing ?? "unknown"); 'status --missing' names the shards")
-    }
-  }
-
-  private func mergeWithProgress() throws -> MergeReport {
-    var progress: ProgressLine?
-    defer { progress?.clear() }
-    return try mergeCaches(inputs, into: cache) { done, total in
-      if progress == nil { progress = ProgressLine("merge", unit: "blocks", total: total) }
-      progress?.update(done: done)
-      if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
-      }
     }
   }
 }

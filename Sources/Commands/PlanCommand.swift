@@ -98,7 +98,7 @@ struct PlanCommand: ParsableCommand {
       }
       return
     }
-    _ = try job.job()
+    _ = try job.needed
     guard samples == nil, classes == nil, axes == nil, positions == nil else {
       throw ValidationError("--samples, --positions, --classes and --axes belong to --paper")
     }
@@ -111,9 +111,11 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     if paper { return try printPaper() }
     Interruption.install()
+    let making = CacheMaking(
+      command: "plan", cache: "", threads: threads.threads, commitSeconds: 0)
     let report = try plan(
       PlanJob(
-        job.job(threads: threads.threads), heads: heads, tails: tailSteps,
+        job.job(making: making), heads: heads, tails: tailSteps,
         ranking: ranking == .full ? .full : nil, sampleRecords: sampleRows,
         losses: loss.map { $0.split(separator: ",").map(String.init) } ?? [],
         maximumError: maxError, budget: budget))

@@ -33,23 +33,13 @@ struct PrecomputeCommand: ParsableCommand {
   @Flag(help: "Print the result as JSON (schemas/precompute.schema.json).")
   var json = false
 
-  func validate() throws { _ = try job.job() }
+  func validate() throws { _ = try job.needed }
 
   func run() throws {
     Interruption.install()
-    let kept = record.kept
     let result = try precompute(
-      job.job(
-        k: kept.k, tail: kept.tail, ranking: kept.ranking, cache: cache,
-        threads: making.threads.threads, commitSeconds: making.commitSeconds, shard: making.shard,
-        calibration: making.calibration))
+      job.job(kept: record.kept, making: making.making("precompute", cache)))
     if json { return print(try readableJSON(result), terminator: "") }
-    if let digest = result.cacheDigest {
-      print("\(cache): sealed, \(counted(result.records, "record")), digest \(digest)")
-    } else if let shard = result.shard {
-      print(
-        "\(cache): shard \(shard) done: \(counted(result.blocks, "block")), "
-          + "\(counted(result.records, "record")); merge the shards")
-    }
+    printResult(result, of: cache)
   }
 }

@@ -86,27 +86,3 @@ struct TailStep: ExpressibleByArgument {
     self.tail = tail
   }
 }
-
-/// Where a cache is made, and how; of `precompute` and `import`.
-struct MakingOptions: ParsableArguments {
-  @Option(help: "Seconds of work between commits: what a kill can cost.")
-  var commitSeconds = 5.0
-
-  @Option(
-    help: ArgumentHelp(
-      "Make one part of the work: I/N, I in 1...N; or slurm, slurm/N.", valueName: "I/N"),
-    transform: parseShard)
-  var shard: Shard?
-
-  @Option(
-    help: ArgumentHelp(
-      "Take what was learned from this cache of the same job, such as another part.",
-      valueName: "cache"))
-  var calibration: String?
-
-  @OptionGroup var threads: ThreadOptions
-
-  func validate() throws {
-    guard commitSeconds >= 0 else { throw ValidationError("--commit-seconds must not be negative") }
-  }
-}

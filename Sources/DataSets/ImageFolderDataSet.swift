@@ -40,23 +40,17 @@ struct ImageFolderDataSet: DataSet {
     self.labels = labels
     self.samples = samples
     origin = try decoders(of: samples)
-    var builder = DigestBuilder()
-    builder.append("logitcache data set 1\npictures\n")
     guard case .image(let height, let width, let channels) = shape else {
       preconditionFailure("pictures become \(shape)")
     }
-    for length in [height, width, channels] { builder.append(UInt64(length)) }
-    builder.append(UInt64(labels.count))
-    builder.append(UInt64(classNames.count))
-    for name in classNames { builder.append(sized: name) }
-    labels.map(\.littleEndian).withUnsafeBytes { builder.append($0) }
+    var builder = DigestBuilder(
+      dataSetOf: "pictures", [height, width, channels], labels: labels, classNames: classNames)
     for sample in samples {
       let entry = sample.entry
-      for length in [entry.height, entry.width, entry.channels] { builder.append(UInt64(length)) }
+      builder.append(lengths: [entry.height, entry.width, entry.channels])
       builder.append(entry.digest.bytes)
     }
-    builder.append("origin\n")
-    builder.append(sized: origin)
+    builder.append(origin: origin)
     fingerprint = builder.finish()
   }
 
@@ -86,14 +80,6 @@ struct ImageFolderDataSet: DataSet {
   /// Not for pictures.
   func copyFeatures(of sample: Int, into features: inout MutableSpan<Float>) {
     preconditionFailure("\(name) has pictures, not features")
-  }
-}
-
-extension DigestBuilder {
-  /// Hashes a text's length in bytes and its UTF-8 bytes.
-  fileprivate mutating func append(sized text: String) {
-    append(UInt64(text.utf8.count))
-    append(text)
   }
 }
 

@@ -181,39 +181,18 @@ private func digest(
   of shape: SampleShape, _ elements: InMemoryDataSet.Elements, _ labels: [Int32],
   _ positions: Int, _ classNames: [String], _ origin: String?
 ) -> Digest {
-  var builder = DigestBuilder()
-  builder.append("logitcache data set 1\n")
-  if positions > 1 {
-    builder.append("positions\n")
-    builder.append(UInt64(positions))
-  }
-  switch shape {
-  case .image(let height, let width, let channels):
-    builder.append("image\n")
-    for length in [height, width, channels] { builder.append(UInt64(length)) }
-  case .features(let width):
-    builder.append("features\n")
-    builder.append(UInt64(width))
-  case .text(let bytes):
-    builder.append("text\n")
-    builder.append(UInt64(bytes))
-  }
-  builder.append(UInt64(labels.count / positions))
-  builder.append(UInt64(classNames.count))
-  for name in classNames {
-    builder.append(UInt64(name.utf8.count))
-    builder.append(name)
-  }
-  labels.map(\.littleEndian).withUnsafeBytes { builder.append($0) }
+  let (kind, lengths) =
+    switch shape {
+    case .image(let height, let width, let channels): ("image", [height, width, channels])
+    case .features(let width): ("features", [width])
+    case .text(let bytes): ("text", [bytes])
+    }
+  var builder = DigestBuilder(
+    dataSetOf: kind, lengths, labels: labels, positions: positions, classNames: classNames)
   switch elements {
   case .pixels(let pixels): builder.append(pixels)
-  case .features(let features):
-    features.map(\.bitPattern.littleEndian).withUnsafeBytes { builder.append($0) }
+  case .features(let features): builder.append(features.map(\.bitPattern))
   }
-  if let origin {
-    builder.append("origin\n")
-    builder.append(UInt64(origin.utf8.count))
-    builder.append(origin)
-  }
+  if let origin { builder.append(origin: origin) }
   return builder.finish()
 }

@@ -36,8 +36,8 @@ extension RecordColumns {
       append(tail.offsets, columns: 1, to: &builder)
     }
     if let places {
-      builder.append(integers: PlaceLists.counts(places).map { Int64($0) })
-      builder.append(integers: places.positions.map { Int64($0) })
+      builder.append(PlaceLists.counts(places).map { Int64($0) })
+      builder.append(places.positions.map { Int64($0) })
     }
   }
 
@@ -51,12 +51,6 @@ extension RecordColumns {
         ordered.append(Int64(values[column * rows + row]))
       }
     }
-    builder.append(integers: ordered)
-  }
-}
-
-extension DigestBuilder {
-  fileprivate mutating func append(integers: [Int64]) {
-    integers.map(\.littleEndian).withUnsafeBytes { append($0) }
+    builder.append(ordered)
   }
 }

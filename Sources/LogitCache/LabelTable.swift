@@ -40,7 +40,7 @@ enum LabelTable {
   /// Digest of labels as UInt32, in sample order: what the manifest names.
   static func digest(_ labels: [Int32]) -> Digest {
     var builder = DigestBuilder()
-    for label in labels { builder.append(UInt32(bitPattern: label)) }
+    builder.append(labels)
     return builder.finish()
   }
 

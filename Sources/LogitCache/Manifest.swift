@@ -158,8 +158,8 @@ public struct Manifest: Codable, Hashable, Sendable {
     from other: Manifest, calling otherName: String = "the cache", _ name: String = "this run"
   ) throws -> [String] {
     if identity == other.identity { return [] }
-    let mine = flattened(try identity.json)
-    let theirs = flattened(try other.identity.json)
+    let mine = try identity.json.leaves()
+    let theirs = try other.identity.json.leaves()
     let paths = Set(mine.keys).union(theirs.keys).filter { mine[$0] != theirs[$0] }
     let told = paths == ["calibration"] ? paths : paths.subtracting(["calibration"])
     return told.sorted().map { path in
@@ -218,46 +218,10 @@ public struct Manifest: Codable, Hashable, Sendable {
       throw Problem(.configuration, "seed \(seed) is too large, it must be below 2^63")
     }
     for (value, name) in [(teacher, "teacher"), (recipe.content, "recipe")] {
-      if let path = fraction(in: value, path: name) {
+      if let path = value.placeOfFraction(at: name) {
         throw Problem(
           .configuration, "\(path) is a fractional number; write it as text, such as \"1/32\"")
       }
     }
-  }
-}
-
-/// The path of the first number that is not an integer; `nil` when there is none.
-private func fraction(in value: JSONValue, path: String) -> String? {
-  switch value {
-  case .number: return path
-  case .array(let elements):
-    for (index, element) in elements.enumerated() {
-      if let found = fraction(in: element, path: "\(path)[\(index)]") { return found }
-    }
-  case .object(let members):
-    for (key, member) in members.sorted(by: { $0.key < $1.key }) {
-      if let found = fraction(in: member, path: "\(path).\(key)") { return found }
-    }
-  default: break
-  }
-  return nil
-}
-
-/// Every leaf of a JSON document by its path: `encoding.temperatures[1]` -> `2`.
-private func flattened(_ value: JSONValue, path: String = "") -> [String: String] {
-  switch value {
-  case .object(let members) where !members.isEmpty:
-    members.reduce(into: [:]) { leaves, member in
-      let inner = path.isEmpty ? member.key : "\(path).\(member.key)"
-      leaves.merge(flattened(member.value, path: inner)) { first, _ in first }
-    }
-  case .array(let elements) where !elements.isEmpty:
-    elements.enumerated().reduce(into: [:]) { leaves, element in
-      leaves.merge(flattened(element.element, path: "\(path)[\(element.offset)]")) { first, _ in
-        first
-      }
-    }
-  case .string(let text): [path: text]
-  default: [path: (try? canonicalJSON(value)) ?? "\(value)"]
   }
 }

@@ -21,10 +21,7 @@ extension DataSetIdentity {
     builder.append("imported rows\n")
     builder.append(UInt64(labels.count))
     builder.append(LabelTable.digest(labels).bytes)
-    for name in classNames {
-      builder.append(UInt64(name.utf8.count))
-      builder.append(name)
-    }
+    for name in classNames { builder.append(sized: name) }
     self.init(name: name, fingerprint: builder.finish(), labels: labels, classNames: classNames)
   }
 }

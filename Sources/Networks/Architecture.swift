@@ -182,7 +182,7 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
         shape = layer.outputShape
       }
     }
-    let pool = GlobalAveragePool(input: shape)
+    let pool = AveragePool.overPixels(of: shape)
     layers.append(pool)
     layers.append(
       Linear("classifier", input: pool.outputShape, outputs: classes, generator: &generator))
@@ -221,7 +221,7 @@ public struct Architecture: Hashable, Sendable, CustomStringConvertible {
     _ input: LayerShape, _ widths: [Int], _ classes: Int, _ generator: inout SplitMix64
   ) -> [any Layer] {
     let (layers, shape) = halvings(input, widths, &generator)
-    let average = ColumnAverage(input: shape)
+    let average = AveragePool.overRows(of: shape)
     let split = SplitPositions(input: average.outputShape, positions: shape.width)
     return layers + [
       average, split,

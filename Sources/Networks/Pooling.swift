@@ -66,43 +66,61 @@ final class MaxPool: Layer {
   }
 }
 
-/// The mean over all pixels of each channel.
-final class GlobalAveragePool: Layer {
+/// The mean over groups of numbers that lie one behind the other: over all pixels of each channel, or over the
+/// rows of each column and channel.
+final class AveragePool: Layer {
   let outputShape: LayerShape
   private let inputShape: LayerShape
   private var output = Workspace()
   private var inputGradient = Workspace()
 
-  init(input: LayerShape) {
+  /// - Precondition: the numbers of an output divide those of an input.
+  private init(input: LayerShape, output: LayerShape) {
+    precondition(input.count.isMultiple(of: output.count), "\(input.count) to \(output.count)")
     inputShape = input
-    outputShape = LayerShape(features: input.channels)
+    outputShape = output
+  }
+
+  /// Keeps the channels.
+  static func overPixels(of input: LayerShape) -> AveragePool {
+    AveragePool(input: input, output: LayerShape(features: input.channels))
+  }
+
+  /// Keeps the columns and their channels.
+  static func overRows(of input: LayerShape) -> AveragePool {
+    AveragePool(
+      input: input, output: LayerShape(height: 1, width: input.width, channels: input.channels))
   }
 
   var parameters: [Parameter] { [] }
-  private var pixels: Int { inputShape.height * inputShape.width }
+  private var groups: Int { inputShape.count / outputShape.count }
 
   func forward(_ input: Tensor, mode: Mode, parallel: Parallel) -> Tensor {
     let output = output.tensor(outputShape, count: input.count)
-    let channels = inputShape.channels
-    for sample in 0..<input.count {
-      let mean = output.sample(sample)
-      mean.update(repeating: 0, count: channels)
-      for pixel in 0..<pixels {
-        add(input.sample(sample) + pixel * channels, to: mean, count: channels)
+    let (groups, length) = (groups, outputShape.count)
+    parallel.forEachPiece(of: input.count) { _, samples in
+      for sample in samples {
+        let mean = output.sample(sample)
+        mean.update(repeating: 0, count: length)
+        for group in 0..<groups {
+          add(input.sample(sample) + group * length, to: mean, count: length)
+        }
+        for i in 0..<length { mean[i] /= Float(groups) }
       }
-      for c in 0..<channels { mean[c] /= Float(pixels) }
     }
     return output
   }
 
   func backward(_ gradient: Tensor, parallel: Parallel) -> Tensor? {
     let inputGradient = inputGradient.tensor(inputShape, count: gradient.count)
-    let channels = inputShape.channels
-    for sample in 0..<gradient.count {
-      let dy = gradient.sample(sample)
-      for c in 0..<channels { dy[c] /= Float(pixels) }
-      for pixel in 0..<pixels {
-        (inputGradient.sample(sample) + pixel * channels).update(from: dy, count: channels)
+    let (groups, length) = (groups, outputShape.count)
+    parallel.forEachPiece(of: gradient.count) { _, samples in
+      for sample in samples {
+        let dy = gradient.sample(sample)
+        for i in 0..<length { dy[i] /= Float(groups) }
+        for group in 0..<groups {
+          (inputGradient.sample(sample) + group * length).update(from: dy, count: length)
+        }
       }
     }
     return inputGradient

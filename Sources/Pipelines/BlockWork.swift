@@ -44,7 +44,7 @@ struct TeacherWork: Sendable {
       views: job.views, teacher: teacher.identity,
       encoding: Encoding(
         classes: classes, k: k, featureWidth: job.features ? teacher.featureWidth : nil,
-        subspaceTail: job.tail, ranking: job.ranking, positions: positions))
+        subspaceTail: job.kept.tail, ranking: job.kept.ranking, positions: positions))
     try manifest.validate()
   }
 

@@ -2,22 +2,22 @@ import Basics
 import LogitCache
 
 /// Where a cache is made, and how: nothing that decides its content.
-package struct CacheMaking: Sendable {
+public struct CacheMaking: Sendable {
   /// The command that makes it, for its progress.
-  package var command: String
+  public var command: String
   /// The cache's folder.
-  package var cache: String
+  public var cache: String
   /// Blocks worked on at once.
-  package var threads: Int
+  public var threads: Int
   /// Seconds of work between commits.
-  package var commitSeconds: Double
+  public var commitSeconds: Double
   /// The part of the work to do; `nil` for all of it.
-  package var shard: Shard?
+  public var shard: Shard?
   /// A cache of the same job that learned already; `nil` to learn by itself.
-  package var calibration: String?
+  public var calibration: String?
 
   /// All settings.
-  package init(
+  public init(
     command: String, cache: String, threads: Int, commitSeconds: Double, shard: Shard? = nil,
     calibration: String? = nil
   ) {
@@ -31,16 +31,16 @@ package struct CacheMaking: Sendable {
 }
 
 /// What is kept of a row.
-package struct KeptRecord: Sendable {
+public struct KeptRecord: Sendable {
   /// Classes of the head; `nil` for all of up to 64 classes, else 20, or 10 with full rows.
-  package var k: Int?
+  public var k: Int?
   /// Keep full rows beside the head; `nil` not to.
-  package var tail: SubspaceTail?
+  public var tail: SubspaceTail?
   /// Keep the order of the classes behind the head; `nil` not to.
-  package var ranking: Ranking?
+  public var ranking: Ranking?
 
   /// All settings.
-  package init(k: Int? = nil, tail: SubspaceTail? = nil, ranking: Ranking? = nil) {
+  public init(k: Int? = nil, tail: SubspaceTail? = nil, ranking: Ranking? = nil) {
     (self.k, self.tail, self.ranking) = (k, tail, ranking)
   }
 }

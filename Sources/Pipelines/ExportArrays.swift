@@ -188,16 +188,4 @@ extension TeacherBatch {
   func logSumExp(_ row: Int) -> Double {
     Double(largestLogits[row]) + exactLog(headSum(row)) + exactLog(1 + tailRatio(row))
   }
-
-  /// The tail's mass as a multiple of the head's, at T = 1.
-  func tailRatio(_ row: Int) -> Double {
-    exactExpOfEitherSign(logTailRatio(row: row, temperature: 1))
-  }
-
-  /// The head's mass as a multiple of the first class's, at T = 1.
-  func headSum(_ row: Int) -> Double {
-    var sum = 0.0
-    for rank in 0..<k { sum += exactExp(-Double(gaps[row * k + rank])) }
-    return sum
-  }
 }

@@ -46,9 +46,11 @@ struct ImportInput: Sendable {
       }
       ?? DataSetIdentity(
         importedRows: job.name ?? "imported rows", labels: labels, classNames: classNames)
-    augmenter = try zip(dataSet, job.views).map { dataSet, views in
+    if let dataSet, let views = job.views {
       let recipe = try views.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
-      return try Augmenter(dataSet: dataSet, recipe: recipe, seed: views.seed)
+      augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: views.seed)
+    } else {
+      augmenter = nil
     }
   }
 
@@ -269,9 +271,4 @@ extension ImportInput {
     }
     return .object(["digest": .string(digest.description), "elements": .string(file.typeName)])
   }
-}
-
-/// Both or nothing.
-private func zip<A, B>(_ a: A?, _ b: B?) -> (A, B)? {
-  if let a, let b { (a, b) } else { nil }
 }

@@ -84,30 +84,31 @@ package struct ImportJob: Sendable {
   }
 }
 
-/// What `import` did.
-package struct ImportReport: Codable, Sendable {
-  /// The identity of the content; absent for a shard, which is not sealed.
-  package var cacheDigest: Digest?
-  /// The part of the work that was done; absent for all of it.
-  package var shard: Shard?
-  /// n.
-  package var samples: Int
-  /// V.
-  package var views: Int
-  /// C.
-  package var classes: Int
-  /// Classes kept of every record.
-  package var k: Int
-  /// Whether the certificate holds upper bounds: the rows were sparse.
-  package var isBound: Bool
-  /// Blocks of the cache, or of the shard.
-  package var blocks: Int
-  /// Records in these blocks.
-  package var records: Int
-  /// Records that this call made; the others were there.
-  package var newRecords: Int
-  /// Wall time of this call.
-  package var seconds: Double
+/// What `import` did: one JSON object of what it took in and what it made.
+package struct ImportReport: Encodable, Sendable {
+  /// What it took in.
+  package struct Input: Encodable, Sendable {
+    /// n.
+    package var samples: Int
+    /// V.
+    package var views: Int
+    /// C.
+    package var classes: Int
+    /// Classes kept of every record.
+    package var k: Int
+    /// Whether the certificate holds upper bounds: the rows were sparse.
+    package var isBound: Bool
+  }
+
+  /// The rows.
+  package var input: Input
+  /// The cache.
+  package var made: PrecomputeResult
+
+  package func encode(to encoder: any Encoder) throws {
+    try input.encode(to: encoder)
+    try made.encode(to: encoder)
+  }
 }
 
 /// Makes a cache of rows that somebody already has, as `precompute` makes one of a teacher's.
@@ -124,8 +125,8 @@ package func importRows(_ job: ImportJob) throws -> ImportReport {
   let made = try makeCache(work, job.making, since: start) { try input.demandUnchanged() }
   let encoding = work.manifest.encoding
   return ImportReport(
-    cacheDigest: made.cacheDigest, shard: made.shard, samples: input.layout.samples,
-    views: input.layout.views, classes: encoding.classes, k: encoding.k,
-    isBound: input.isSparse, blocks: made.blocks, records: made.records,
-    newRecords: made.newRecords, seconds: made.seconds)
+    input: .init(
+      samples: input.layout.samples, views: input.layout.views, classes: encoding.classes,
+      k: encoding.k, isBound: input.isSparse),
+    made: made)
 }

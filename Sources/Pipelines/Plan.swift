@@ -4,7 +4,7 @@ import Reports
 
 /// What `plan` was asked for.
 public struct PlanJob: Sendable {
-  /// The job to plan; its k, its tail and its cache are not looked at.
+  /// The job to plan; what it keeps of a row and its cache are not looked at.
   public var job: PrecomputeJob
   /// The heads to compare; `nil` for a standard set.
   public var heads: [Int]?
@@ -50,10 +50,10 @@ public struct PlanJob: Sendable {
 /// - Throws: `Problem`: wrong input, a k that is out of range, a teacher that gives NaN, interruption.
 public func plan(_ request: PlanJob) throws -> PlanReport {
   var job = request.job
-  (job.k, job.tail) = (nil, nil)
+  job.kept = KeptRecord()
   let work = try TeacherWork(job)
   let wanted = try PlanWish(request)
-  let sample = PlanSample(work.manifest, rows: request.sampleRecords, threads: job.threads)
+  let sample = PlanSample(work.manifest, rows: request.sampleRecords, threads: job.making.threads)
   var (choices, notes) = try plannedChoices(request, work.manifest, sample)
   let threads = min(sample.threads, sample.groupsAtOnce(choices))
   let groups = try measure(sample, &choices, work, notes: &notes)
@@ -68,7 +68,7 @@ public func plan(_ request: PlanJob) throws -> PlanReport {
   let rows = try choices.enumerated().map { index, choice in
     try choice.row(
       groups.map { $0.choices[index] }, records: allRecords, learning: sample.learningGroups,
-      teacherSeconds: teacherSeconds, threads: job.threads)
+      teacherSeconds: teacherSeconds, threads: job.making.threads)
   }
   let dataSet = work.manifest.dataSet
   var report = PlanReport(

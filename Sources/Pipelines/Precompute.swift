@@ -1,9 +1,5 @@
 import Basics
-import DataSets
-import Foundation
 import LogitCache
-import Teachers
-import Views
 
 /// What `precompute` was asked to do.
 public struct PrecomputeJob: Sendable {
@@ -20,31 +16,17 @@ public struct PrecomputeJob: Sendable {
   public var views: Int
   /// The seed of the views.
   public var seed: UInt64
-  /// Classes kept of a record; `nil` for all of up to 64 classes, else 20, or 10 with full rows.
-  public var k: Int?
   /// Keep the norm of the teacher's features and their class means.
   public var features: Bool
-  /// Keep full rows beside the head; `nil` not to.
-  public var tail: SubspaceTail?
-  /// Keep the order of the classes behind the head; `nil` not to.
-  public var ranking: Ranking?
-  /// The cache's folder.
-  public var cache: String
-  /// Blocks worked on at once.
-  public var threads: Int
-  /// Seconds of work between commits.
-  public var commitSeconds: Double
-  /// The part of the work to do; `nil` for all of it.
-  public var shard: Shard?
-  /// A cache of the same job, such as another shard, that learned already; `nil` to learn by itself.
-  public var calibration: String?
+  /// What is kept of a row.
+  public var kept: KeptRecord
+  /// How the cache is made.
+  public var making: CacheMaking
 
   /// All settings.
   public init(
     data: String, teacher: String, onnxRuntime: String? = nil, recipe: String?, views: Int,
-    seed: UInt64, k: Int?, features: Bool = false, tail: SubspaceTail? = nil,
-    ranking: Ranking? = nil, cache: String, threads: Int, commitSeconds: Double,
-    shard: Shard? = nil, calibration: String? = nil
+    seed: UInt64, features: Bool = false, kept: KeptRecord = KeptRecord(), making: CacheMaking
   ) {
     self.data = data
     self.teacher = teacher
@@ -52,28 +34,10 @@ public struct PrecomputeJob: Sendable {
     self.recipe = recipe
     self.views = views
     self.seed = seed
-    self.k = k
     self.features = features
-    self.tail = tail
-    self.ranking = ranking
-    self.cache = cache
-    self.threads = threads
-    self.commitSeconds = commitSeconds
-    self.shard = shard
-    self.calibration = calibration
+    self.kept = kept
+    self.making = making
   }
-}
-
-extension PrecomputeJob {
-  /// How the cache is made.
-  var making: CacheMaking {
-    CacheMaking(
-      command: "precompute", cache: cache, threads: threads, commitSeconds: commitSeconds,
-      shard: shard, calibration: calibration)
-  }
-
-  /// What is kept of a row.
-  var kept: KeptRecord { KeptRecord(k: k, tail: tail, ranking: ranking) }
 }
 
 /// What `precompute` did.

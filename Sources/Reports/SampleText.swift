@@ -44,11 +44,11 @@ private func lines(
   text += "position  rank of the label  label: first classes\n"
   for row in rows {
     let label = Int(batch.labels[row])
-    let total = headSum(batch, row) * (1 + tailRatio(batch, row))
+    let total = batch.headSum(row) * (1 + batch.tailRatio(row))
     let first = (0..<min(3, batch.k)).map { j in
       let place = row * batch.k + j
       return names[Int(batch.classIDs[place])]
-        + String(format: " %.6f", exp(-Double(batch.gaps[place])) / total)
+        + String(format: " %.6f", exactExp(-Double(batch.gaps[place])) / total)
     }
     text +=
       String(format: "%8d %18d  ", Int(places.positions[row]), Int(batch.labelRanks[row]) + 1)
@@ -57,18 +57,10 @@ private func lines(
   return text
 }
 
-private func headSum(_ batch: TeacherBatch, _ row: Int) -> Double {
-  (0..<batch.k).reduce(0) { $0 + exp(-Double(batch.gaps[row * batch.k + $1])) }
-}
-
-private func tailRatio(_ batch: TeacherBatch, _ row: Int) -> Double {
-  batch.k < batch.classes ? exp(batch.logTailRatio(row: row, temperature: 1)) : 0
-}
-
 private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String {
   let k = batch.k
   let label = Int(batch.labels[row])
-  let (head, ratio) = (headSum(batch, row), tailRatio(batch, row))
+  let (head, ratio) = (batch.headSum(row), batch.tailRatio(row))
   var text =
     "label \(names[label]) (\(label)), rank \(batch.labelRanks[row] + 1) of \(batch.classes)\n"
   if batch.hasFeatureNorms {
@@ -80,7 +72,7 @@ private func table(of batch: TeacherBatch, row: Int, names: [String]) -> String 
     let id = Int(batch.classIDs[row * k + j])
     text += String(
       format: "%4d %10.4f %12.6f  ", j + 1, Double(batch.largestLogits[row]) - gap,
-      exp(-gap) / (head * (1 + ratio)))
+      exactExp(-gap) / (head * (1 + ratio)))
     text += names[id] + (id == label ? "  <- label" : "") + "\n"
   }
   if k < batch.classes {

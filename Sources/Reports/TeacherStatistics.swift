@@ -97,10 +97,8 @@ struct TeacherStatistics {
   /// Probabilities at T = 1: p = exp(-gap) / (head sum + tail sum), the tail spread evenly.
   private mutating func addProbabilities(_ block: TeacherBatch, _ row: Int) {
     let k = block.k
-    var head = 0.0
-    for j in 0..<k { head += exp(-Double(block.gaps[row * k + j])) }
-    let ratio = k < block.classes ? exp(block.logTailRatio(row: row, temperature: 1)) : 0
-    let total = head * (1 + ratio)
+    let ratio = block.tailRatio(row)
+    let total = block.headSum(row) * (1 + ratio)
     var (bits, mass) = (0.0, 0.0)
     for j in 0..<k {
       let p = exp(-Double(block.gaps[row * k + j])) / total

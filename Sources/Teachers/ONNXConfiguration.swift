@@ -61,8 +61,8 @@ struct ONNXConfiguration {
     inputName = input?["name"]?.string
     isChannelsLast = input?["layout"]?.string == "nhwc"
     isBGR = input?["channels"]?.string == "bgr"
-    size = input?["size"].flatMap { size in
-      zip(size[0]?.integer, size[1]?.integer).map { (height: $0, width: $1) }
+    if let height = input?["size"]?[0]?.integer, let width = input?["size"]?[1]?.integer {
+      size = (height, width)
     }
     fit = input?["fit"]?.string.flatMap(Fit.init) ?? .exact
     padValue = input?["pad-value"]?.double.map { Float($0) } ?? 0
@@ -101,11 +101,6 @@ struct ONNXConfiguration {
 
   /// A problem with this configuration.
   func problem(_ text: String) -> Problem { Problem(.configuration, "\(path): \(text)") }
-}
-
-/// Both or nothing.
-private func zip<A, B>(_ a: A?, _ b: B?) -> (A, B)? {
-  if let a, let b { (a, b) } else { nil }
 }
 
 extension JSONValue {

@@ -76,29 +76,3 @@ struct WorkerWelcome: Equatable, Sendable {
     return leaves
   }
 }
-
-extension JSONValue {
-  /// Where the first number with a fraction is; `nil` when there is none.
-  fileprivate func placeOfFraction(at place: String) -> String? {
-    switch self {
-    case .number: place
-    case .object(let members):
-      members.sorted { $0.key < $1.key }.lazy
-        .compactMap { $0.value.placeOfFraction(at: "\(place).\($0.key)") }.first
-    case .array(let elements):
-      elements.enumerated().lazy
-        .compactMap { $0.element.placeOfFraction(at: "\(place)[\($0.offset)]") }.first
-    case .null, .bool, .integer, .string: nil
-    }
-  }
-
-  /// All values that have no parts, by their places.
-  fileprivate func leaves(at place: String) -> [String: String] {
-    guard case .object(let members) = self else {
-      return [place: string ?? (try? canonicalJSON(self)) ?? ""]
-    }
-    return members.reduce(into: [:]) { leaves, member in
-      leaves.merge(member.value.leaves(at: "\(place).\(member.key)")) { first, _ in first }
-    }
-  }
-}

@@ -59,6 +59,26 @@ struct RandomStep {
   }
 }
 
+/// Expects four entries of a reference's gradient to be the slopes of its loss.
+func expectSlopes(
+  of step: RandomStep, seed: Int, _ term: String, _ reference: (RandomStep) -> ReferenceResult
+) {
+  let right = reference(step).gradient
+  for index in 0..<4 {
+    let b = index % step.student.count
+    let c = (index * 7 + seed) % step.student[0].count
+    let width = 1e-5
+    var moved = step
+    moved.student[b][c] = step.student[b][c] + width
+    let above = reference(moved).loss
+    moved.student[b][c] = step.student[b][c] - width
+    let slope = (above - reference(moved).loss) / (2 * width)
+    #expect(
+      abs(slope - right[b][c]) < 1e-5 * (1 + abs(slope)),
+      "\(step.shape), \(term): slope \(slope), gradient \(right[b][c])")
+  }
+}
+
 /// The terms that read logits, with the size that a gradient entry of one row can have.
 let logitTerms: [(term: LossTerm, scale: Double)] = [
   (.crossEntropy(), 1), (.kd(), 1), (.kd(temperature: 4), 4), (.kd(temperature: 3), 3),
@@ -128,20 +148,7 @@ let logitTerms: [(term: LossTerm, scale: Double)] = [
     var step = RandomStep(seed: 300 + seed)
     step.student = step.student.map { $0.map { 0.3 * $0 } }
     for term in logitTerms.map(\.term) + [.dist(DISTSettings(temperature: 2, gamma: 2))] {
-      let right = step.reference(term).gradient
-      for index in 0..<4 {
-        let b = index % step.student.count
-        let c = (index * 7 + seed) % step.student[0].count
-        let width = 1e-5
-        var moved = step
-        moved.student[b][c] = step.student[b][c] + width
-        let above = moved.reference(term).loss
-        moved.student[b][c] = step.student[b][c] - width
-        let slope = (above - moved.reference(term).loss) / (2 * width)
-        #expect(
-          abs(slope - right[b][c]) < 1e-5 * (1 + abs(slope)),
-          "\(step.shape), \(term): slope \(slope), gradient \(right[b][c])")
-      }
+      expectSlopes(of: step, seed: seed, "\(term)") { $0.reference(term) }
     }
   }
 

@@ -91,18 +91,7 @@ import Testing
   func `the reference's gradient is the slope of its loss`(seed: Int) {
     var step = step(seed: 500 + seed)
     step.student = step.student.map { $0.map { 0.3 * $0 } }
-    let right = reference(step, temperature: 2).gradient
-    for index in 0..<4 {
-      let b = index % step.student.count
-      let c = (index * 7 + seed) % step.student[0].count
-      let width = 1e-5
-      var moved = step
-      moved.student[b][c] = step.student[b][c] + width
-      let above = reference(moved, temperature: 2).loss
-      moved.student[b][c] = step.student[b][c] - width
-      let slope = (above - reference(moved, temperature: 2).loss) / (2 * width)
-      #expect(abs(slope - right[b][c]) < 1e-5 * (1 + abs(slope)), "\(step.shape), class \(c)")
-    }
+    expectSlopes(of: step, seed: seed, "pld@2") { reference($0, temperature: 2) }
   }
 
   /// Behind a head of C - 1 classes stands one, whose weight is all that is left.

@@ -112,21 +112,9 @@ private func randomText(_ bytes: Int, _ random: inout SeededGenerator) -> [Float
   @Test(arguments: [1, 2, 3, 8])
   func `the thread count does not change a bit of a training step`(threads: Int) throws {
     func trained(threads: Int) throws -> [[Float]] {
-      let network = try Network(
-        Architecture("resnet-8"), input: LayerShape(height: 8, width: 8, channels: 1), classes: 4,
-        seed: 5, parallel: Parallel(threads: threads))
-      var random = SeededGenerator(seed: 7)
-      let optimizer = StochasticGradientDescent(momentum: 0.9, weightDecay: 5e-4)
-      for _ in 0..<3 {
-        let input = network.inputBatch(count: 13)
-        input.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
-        _ = network.forward(input)
-        let gradient = network.logitsGradient(count: 13)
-        gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
-        network.backward(gradient)
-        optimizer.step(network.parameters, learningRate: 0.05)
-      }
-      return network.parameters.map(\.allValues)
+      try self.trained(
+        "resnet-8", LayerShape(height: 8, width: 8, channels: 1), threads: threads
+      ) { count, random in (0..<count).map { _ in Float(random.normal()) } }
     }
     #expect(try trained(threads: threads) == trained(threads: 1))
   }
@@ -134,24 +122,36 @@ private func randomText(_ bytes: Int, _ random: inout SeededGenerator) -> [Float
   @Test(arguments: [1, 2, 3, 8])
   func `the thread count does not change a bit of what n-grams learn`(threads: Int) throws {
     func trained(threads: Int) throws -> [[Float]] {
-      let network = try Network(
-        Architecture("ngram-300-16"), input: LayerShape(height: 1, width: 40, channels: 1),
-        classes: 4, seed: 5, parallel: Parallel(threads: threads))
-      var random = SeededGenerator(seed: 7)
-      let optimizer = StochasticGradientDescent(momentum: 0.9, weightDecay: 5e-4)
-      for _ in 0..<3 {
-        let input = network.inputBatch(count: 13)
-        let texts = (0..<13).flatMap { _ in randomText(40, &random) }
-        input.withMutableValues { x in for i in 0..<x.count { x[i] = texts[i] } }
-        _ = network.forward(input)
-        let gradient = network.logitsGradient(count: 13)
-        gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
-        network.backward(gradient)
-        optimizer.step(network.parameters, learningRate: 0.05)
-      }
-      return network.parameters.map(\.allValues)
+      try self.trained(
+        "ngram-300-16", LayerShape(height: 1, width: 40, channels: 1), threads: threads
+      ) { count, random in (0..<count / 40).flatMap { _ in randomText(40, &random) } }
     }
     #expect(try trained(threads: threads) == trained(threads: 1))
+  }
+
+  /// The weights after three steps; `values` makes the numbers of a batch.
+  private func trained(
+    _ architecture: String, _ input: LayerShape, threads: Int,
+    _ values: (_ count: Int, inout SeededGenerator) -> [Float]
+  ) throws -> [[Float]] {
+    let network = try Network(
+      Architecture(architecture), input: input, classes: 4, seed: 5,
+      parallel: Parallel(threads: threads))
+    var random = SeededGenerator(seed: 7)
+    let optimizer = StochasticGradientDescent(momentum: 0.9, weightDecay: 5e-4)
+    for _ in 0..<3 {
+      let input = network.inputBatch(count: 13)
+      input.withMutableValues { x in
+        let values = values(x.count, &random)
+        for i in 0..<x.count { x[i] = values[i] }
+      }
+      _ = network.forward(input)
+      let gradient = network.logitsGradient(count: 13)
+      gradient.withMutableValues { x in for i in 0..<x.count { x[i] = Float(random.normal()) } }
+      network.backward(gradient)
+      optimizer.step(network.parameters, learningRate: 0.05)
+    }
+    return network.parameters.map(\.allValues)
   }
 
   @Test(arguments: [UInt64(1), 2, 3, 4])

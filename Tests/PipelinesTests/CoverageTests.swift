@@ -11,7 +11,7 @@ import Testing
   private func flatCache(k: Int = 1) throws -> Workshop {
     let workshop = try Workshop(classes: 6)
     var job = workshop.job()
-    job.k = k
+    job.kept.k = k
     try precompute(job)
     return workshop
   }
@@ -91,7 +91,7 @@ import Testing
     // One class of four is in the tail: its mass says all of it.
     let workshop = try Workshop.withTrainedTeacher()
     var job = workshop.job()
-    job.k = 3
+    job.kept.k = 3
     try precompute(job)
     let log = Log()
     let metrics = try train(

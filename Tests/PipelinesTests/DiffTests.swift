@@ -44,12 +44,12 @@ private func plainTau(_ a: [Int32], _ b: [Int32]) -> Double? {
 
   private func cache(_ name: String, k: Int? = nil, teacher: UInt64? = nil) throws -> CacheReader {
     var job = workshop.job(name)
-    job.k = k
+    job.kept.k = k
     if let teacher {
       job.teacher = try workshop.writeTeacher("teacher-\(teacher)", classes: 9, seed: teacher)
     }
     try precompute(job)
-    return try CacheReader(path: job.cache)
+    return try CacheReader(path: job.making.cache)
   }
 
   private func json(_ diff: CacheDiff) throws -> JSONValue {
@@ -164,7 +164,7 @@ private func plainTau(_ a: [Int32], _ b: [Int32]) -> Double? {
     (job.seed, job.recipe) = (9, nil)
     try precompute(job)
     let problem = #expect(throws: Problem.self) {
-      try CacheDiff(a, CacheReader(path: job.cache))
+      try CacheDiff(a, CacheReader(path: job.making.cache))
     }
     #expect(problem?.kind == .corrupt)
     for text in ["seed: 1 and 9", "recipe: ", "cannot be compared"] {

@@ -5,6 +5,16 @@ import Pipelines
 import TestSupport
 import Testing
 
+/// A manifest of three classes that no teacher decides.
+private func manifest(of labels: [Int32], views: Int, _ encoding: Encoding) -> Manifest {
+  Manifest(
+    dataSet: DataSetIdentity(
+      name: "numbers", fingerprint: Digest(of: "numbers"), labels: labels,
+      classNames: ["a", "b", "c"]),
+    recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
+    views: views, teacher: .object([:]), encoding: encoding)
+}
+
 /// A small cache of records that say which sample and view they are of.
 private struct Store {
   let folder = ScratchFolder()
@@ -17,13 +27,8 @@ private struct Store {
   init(samples: Int, views: Int, blockRows: Int) throws {
     (self.samples, self.views, self.blockRows) = (samples, views, blockRows)
     let labels = [Int32](repeating: 0, count: samples)
-    let manifest = Manifest(
-      dataSet: DataSetIdentity(
-        name: "numbers", fingerprint: Digest(of: "numbers"), labels: labels,
-        classNames: ["a", "b", "c"]),
-      recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
-      views: views, teacher: .object([:]),
-      encoding: Encoding(classes: 3, k: 2, blockRows: blockRows))
+    let manifest = manifest(
+      of: labels, views: views, Encoding(classes: 3, k: 2, blockRows: blockRows))
     let writer = try CacheWriter(path: folder.path, manifest: manifest, labels: labels)
     let encoder = try BlockEncoder(manifest: manifest)
     for key in manifest.blockKeys {
@@ -145,13 +150,9 @@ private struct RaggedStore {
       }
     }
     let labels = [Int32](repeating: 0, count: samples)
-    let manifest = Manifest(
-      dataSet: DataSetIdentity(
-        name: "numbers", fingerprint: Digest(of: "numbers"), labels: labels,
-        classNames: ["a", "b", "c"]),
-      recipe: RecipeIdentity(digest: Digest(of: "none"), content: .object([:])), seed: 1,
-      views: views, teacher: .object([:]),
-      encoding: Encoding(
+    let manifest = manifest(
+      of: labels, views: views,
+      Encoding(
         classes: 3, k: 2, positions: Positions(maximum: Self.maximum, labels: .sample),
         blockRows: blockRows))
     let writer = try CacheWriter(path: folder.path, manifest: manifest, labels: labels)

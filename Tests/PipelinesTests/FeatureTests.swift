@@ -41,9 +41,9 @@ private func norm(_ vector: [Double]) -> Double {
   ) throws {
     let workshop = try Workshop(samples: 2100)
     var job = workshop.job(features: true)
-    (job.threads, job.commitSeconds) = (threads, commitSeconds)
+    (job.making.threads, job.making.commitSeconds) = (threads, commitSeconds)
     try precompute(job)
-    let means = try CacheReader(path: job.cache).classMeans()
+    let means = try CacheReader(path: job.making.cache).classMeans()
     var sums = [[Double]](repeating: [Double](repeating: 0, count: 16), count: 4)
     var counts = [Double](repeating: 0, count: 4)
     for view in 0..<2 {
@@ -59,7 +59,7 @@ private func norm(_ vector: [Double]) -> Double {
       // Half a step of 2^-16; a batch of another shape moves a feature by another 1e-6 or so.
       #expect(abs(Double(mean) - exact) <= 0x1p-17 + 2e-6 * (1 + abs(exact)), "number \(index)")
     }
-    _ = try verifyCache(path: job.cache)
+    _ = try verifyCache(path: job.making.cache)
   }
 
   @Test func `threads, commits and a begun cache do not change digest or means`() throws {
@@ -71,9 +71,9 @@ private func norm(_ vector: [Double]) -> Double {
       with: [BlockKey(view: 1, block: 0), BlockKey(view: 0, block: 1)])
     for (name, threads, commitSeconds) in [("begun", 2, 0.0), ("three", 3, 0), ("once", 2, 1000)] {
       var job = workshop.job(name, features: true)
-      (job.threads, job.commitSeconds) = (threads, commitSeconds)
+      (job.making.threads, job.making.commitSeconds) = (threads, commitSeconds)
       #expect(try precompute(job).cacheDigest == reference.cacheDigest, "\(name)")
-      #expect(try CacheReader(path: job.cache).classMeans() == means, "\(name)")
+      #expect(try CacheReader(path: job.making.cache).classMeans() == means, "\(name)")
     }
   }
 

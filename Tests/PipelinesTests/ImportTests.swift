@@ -17,8 +17,9 @@ import Testing
     let files = RowFiles(seed: seed)
     let (n, views, classes) = (files.samples, files.views, files.classes)
     let report = try importRows(files.job("plain", files.writeRows(), k: classes))
-    #expect(report.records == n * views && report.newRecords == n * views)
-    #expect(try verifyCache(path: files.folder.file("plain")).cacheDigest == report.cacheDigest)
+    #expect(report.made.records == n * views && report.made.newRecords == n * views)
+    #expect(
+      try verifyCache(path: files.folder.file("plain")).cacheDigest == report.made.cacheDigest)
     let exported = try files.export("plain", to: "plain-out.npy", .npy)["logits"]!
     #expect(exported.shape == [n, views, classes])
     for (one, two) in zip(exported.floats, files.rows) {
@@ -33,7 +34,7 @@ import Testing
     let tensors = files.folder.file("all.safetensors")
     let contained = try importRows(
       files.job("tensors", tensors + ":rows", k: classes, labels: tensors + ":labels"))
-    #expect(contained.cacheDigest == report.cacheDigest, "seed \(seed)")
+    #expect(contained.made.cacheDigest == report.made.cacheDigest, "seed \(seed)")
     // Other types and layouts are other files, with the same records.
     let wide = try files.write(
       "wide.npy", [n, views, classes], .float64(files.rows.map { Double($0) }))
@@ -59,7 +60,7 @@ import Testing
     try importRows(files.job("full", files.writeRows(), k: k))
     let full = try files.export("full", to: "full.safetensors", .safetensors)
     let report = try files.importRecords(files.folder.file("full.safetensors"), into: "sparse")
-    #expect(report.isBound && report.k == k)
+    #expect(report.input.isBound && report.input.k == k)
     let sparse = try files.export("sparse", to: "sparse.safetensors", .safetensors)
     for name in ["ids", "logits", "labels", "label-logits", "label-ranks", "samples", "views"] {
       #expect(sparse[name] == full[name], "seed \(seed), \(name)")
@@ -98,17 +99,17 @@ import Testing
     let whole = try importRows(files.job("whole", rows, k: 3))
     var job = try files.job("threads", rows, k: 3)
     job.making.threads = threads
-    #expect(try importRows(job).cacheDigest == whole.cacheDigest)
+    #expect(try importRows(job).made.cacheDigest == whole.made.cacheDigest)
     for index in 1...2 {
       job.making.cache = files.folder.file("shard-\(index)")
       job.making.shard = Shard(index, of: 2)
-      #expect(try importRows(job).cacheDigest == nil)
+      #expect(try importRows(job).made.cacheDigest == nil)
     }
     let merged = try mergeCaches(
       [1, 2].map { files.folder.file("shard-\($0)") }, into: files.folder.file("merged"))
-    #expect(merged.cacheDigest == whole.cacheDigest)
+    #expect(merged.cacheDigest == whole.made.cacheDigest)
     // A finished import is not done again.
-    #expect(try importRows(files.job("whole", rows, k: 3)).newRecords == 0)
+    #expect(try importRows(files.job("whole", rows, k: 3)).made.newRecords == 0)
   }
 
   @Test(arguments: ["probabilities", "log-probabilities", "sigmoid"])
@@ -215,7 +216,7 @@ import Testing
   @Test func `rows imported with their data set train as those of the teacher`() throws {
     let workshop = try Workshop()
     var made = workshop.job()
-    made.k = 4
+    made.kept.k = 4
     try precompute(made)
     let files = RowFiles(samples: 300, views: 2, classes: 4, seed: 1)
     var export = ExportJob(

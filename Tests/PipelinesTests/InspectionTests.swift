@@ -77,10 +77,10 @@ private func isNear(_ found: Double?, _ expected: Double, within: Double = 1e-9)
   ) throws {
     let workshop = try Workshop(samples: samples, classes: classes)
     var job = workshop.job(views: views)
-    job.k = k
+    job.kept.k = k
     let made = try precompute(job)
     let report = try inspect(workshop)
-    let reader = try CacheReader(path: job.cache)
+    let reader = try CacheReader(path: job.making.cache)
     let records = try records(of: reader)
     #expect(records.count == samples * views)
 
@@ -91,7 +91,7 @@ private func isNear(_ found: Double?, _ expected: Double, within: Double = 1e-9)
     #expect(report["missingBlocks"]?.integer == 0)
     #expect(report["classes"]?.integer == classes && report["k"]?.integer == k)
     #expect(report["views"]?.integer == views && report["seed"]?.integer == 1)
-    #expect(report["bytes"]?.integer == (try Files.read(job.cache + "/data.mdb").count))
+    #expect(report["bytes"]?.integer == (try Files.read(job.making.cache + "/data.mdb").count))
 
     func share(_ count: Int) -> Double { Double(count) / Double(records.count) }
     #expect(isNear(report["teacherTop1"]?.double, share(records.count { $0.rank == 0 })))
@@ -227,9 +227,9 @@ private func isNear(_ found: Double?, _ expected: Double, within: Double = 1e-9)
   @Test func `a record is shown with its picture, its classes and its label`() throws {
     let workshop = try Workshop(classes: 6)
     var job = workshop.job()
-    job.k = 3
+    job.kept.k = 3
     try precompute(job)
-    let reader = try CacheReader(path: job.cache)
+    let reader = try CacheReader(path: job.making.cache)
     let augmenter = try matchingAugmenter(for: reader, openDataSet(workshop.data))
     let text = try describeRecord(of: reader, sample: 5, view: 1, augmenter: augmenter)
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)

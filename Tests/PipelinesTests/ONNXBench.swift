@@ -79,7 +79,7 @@ struct ONNXBench {
 
   func job(_ cache: String = "cache", library: String = InstalledRuntime.folder) -> PrecomputeJob {
     PrecomputeJob(
-      data: data, teacher: teacher, onnxRuntime: library, recipe: nil, views: 1, seed: 1, k: nil,
-      cache: folder.file(cache), threads: 1, commitSeconds: 1000)
+      data: data, teacher: teacher, onnxRuntime: library, recipe: nil, views: 1, seed: 1,
+      making: folder.making(cache))
   }
 }

@@ -26,10 +26,10 @@ struct ONNXResumeTests {
   @Test func `the same job goes on, whatever its threads`() throws {
     let bench = try begun()
     var job = bench.job()
-    job.threads = 3
+    job.making.threads = 3
     #expect(try precompute(job).newRecords == 0)
-    let digest = try CacheReader(path: job.cache).cacheDigest
-    job.cache = bench.folder.file("other")
+    let digest = try CacheReader(path: job.making.cache).cacheDigest
+    job.making.cache = bench.folder.file("other")
     #expect(try precompute(job).cacheDigest == digest)
   }
 

@@ -37,9 +37,9 @@ private func energies(_ report: PlanReport) throws -> [Double] {
     for (index, row) in report.rows.enumerated().dropFirst() {
       let tail = try #require(row.subspaceTail)
       var job = workshop.job("cache-\(index)", features: features)
-      (job.k, job.tail) = (10, SubspaceTail(step: tail.step))
+      (job.kept.k, job.kept.tail) = (10, SubspaceTail(step: tail.step))
       try precompute(job)
-      let reader = try CacheReader(path: job.cache)
+      let reader = try CacheReader(path: job.making.cache)
       let axes = try #require(reader.axes)
       #expect(abs(tail.axes - axes.count) <= 1 && axes.count > 2)
       #expect(tail.axesBytes <= row.calibrationBytes)
@@ -97,7 +97,7 @@ private func energies(_ report: PlanReport) throws -> [Double] {
     let workshop = try Workshop(samples: 3000, classes: 20)
     let reports = try [1, 2, 5].map { threads in
       var job = workshop.job(views: 3)
-      job.threads = threads
+      job.making.threads = threads
       var report = try plan(
         PlanJob(job, heads: [5], tails: steps(4, 16), sampleRecords: 7000))
       report.sample = .init(records: 0, threads: 0, teacherSecondsPerRecord: 0)

@@ -38,9 +38,9 @@ extension PlanReport {
     #expect(report.job.records == 12_000)
     for row in report.rows {
       var job = workshop.job("cache-\(row.k)", features: features)
-      job.k = row.k
+      job.kept.k = row.k
       try precompute(job)
-      let reader = try CacheReader(path: job.cache)
+      let reader = try CacheReader(path: job.making.cache)
       var stored = 0
       try reader.forEachBlock { _, info in stored += info.storedBytes }
       let real = Double(stored) / 12_000
@@ -92,9 +92,9 @@ extension PlanReport {
     let report = try plan(PlanJob(job, heads: [2], sampleRecords: 100_000))
     #expect(report.sample.records == samples * views)
     #expect(report.rows[0].measuredRecords == samples * views)
-    job.k = 2
+    job.kept.k = 2
     try precompute(job)
-    let certificate = try CacheReader(path: job.cache).certificate()
+    let certificate = try CacheReader(path: job.making.cache).certificate()
     let mean = try json(report)["rows"]?[0]?["certificate"]?["mseMissingEnergy"]?["mean"]?.double
     let real = certificate.mseMissingEnergy.mean
     #expect(abs(try #require(mean) - real) <= 1e-9 * max(real, 1))
@@ -108,7 +108,7 @@ extension PlanReport {
     var job = workshop.job(views: 1)
     job.data = try pictures.write(to: workshop.folder, name: "one-bright-corner")
     try workshop.overflowOnBrightCorner()
-    (job.recipe, job.threads) = (nil, threads)
+    (job.recipe, job.making.threads) = (nil, threads)
     let problem = #expect(throws: Problem.self) { try plan(PlanJob(job)) }
     #expect(problem?.kind == .corrupt)
     #expect(problem?.message.contains("sample 1777, view 0") == true, "\(problem!)")
@@ -118,7 +118,7 @@ extension PlanReport {
     let workshop = try Workshop(samples: 3000, classes: 12)
     let reports = try [1, 2, 5].map { threads in
       var job = workshop.job(views: 3)
-      job.threads = threads
+      job.making.threads = threads
       return try plan(PlanJob(job, sampleRecords: 7000)).withoutTimes()
     }
     #expect(Set(reports).count == 1)
@@ -186,7 +186,7 @@ extension PlanReport {
     let row = report.rows[try #require(report.chosen)]
     for k in [row.k, row.k - 1] where k > 0 {
       var job = workshop.job("cache-\(k)")
-      job.k = k
+      job.kept.k = k
       try precompute(job)
       let training = try workshop.plan("kd@4", epochs: 1, "cache: cache-\(k)")
       if k == row.k {

@@ -57,8 +57,8 @@ import Views
       let teacher = try folder.write(
         "{version: 1, kind: native, weights: \(name).safetensors, batch: 16}", to: "\(name).yaml")
       return PrecomputeJob(
-        data: data, teacher: teacher, recipe: nil, views: 1, seed: 1, k: 3,
-        cache: folder.file("cache-\(name)"), threads: 2, commitSeconds: 1000)
+        data: data, teacher: teacher, recipe: nil, views: 1, seed: 1,
+        kept: KeptRecord(k: 3), making: folder.making("cache-\(name)", threads: 2))
     }
   }
 
@@ -71,11 +71,11 @@ import Views
   @Test func `every column's row of the teacher is recorded with the sample's label`() throws {
     let workshop = try columns(samples: 70)
     var job = workshop.job()
-    job.k = 5
+    job.kept.k = 5
     let result = try precompute(job)
     #expect(result.records == 70 * 2 * 4 && result.newRecords == result.records)
     #expect(try precompute(job).newRecords == 0)
-    let cache = try CacheReader(path: job.cache)
+    let cache = try CacheReader(path: job.making.cache)
     #expect(cache.manifest.encoding.positions == Positions(maximum: 4, labels: .sample))
     let model = try Model.load(from: workshop.folder.file("teacher.safetensors"))
     let augmenter = try matchingAugmenter(for: cache, openDataSet(workshop.data))
@@ -107,7 +107,7 @@ import Views
   @Test func `reports count records and positions`() throws {
     let workshop = try columns(samples: 1200)
     var job = workshop.job()
-    job.k = 5
+    job.kept.k = 5
     let said = try plan(PlanJob(job, heads: [5], sampleRecords: 4096))
     let planned = try json(said, .plan)
     #expect(planned["job"]?["records"]?.integer == 9600)
@@ -115,7 +115,7 @@ import Views
     #expect(said.text.contains("x 4.00 of 4 positions = 9600 records"))
     #expect(said.text.contains("B/view"))
     try precompute(job)
-    let cache = try CacheReader(path: job.cache)
+    let cache = try CacheReader(path: job.making.cache)
     #expect(said.rows[0].blockRows == cache.manifest.encoding.blockRows)
     let report = try Inspection(of: cache)
     let inspected = try json(report, .inspect)
@@ -131,7 +131,7 @@ import Views
     let text = try describeRecord(of: cache, sample: 3, view: 1, augmenter: nil)
     #expect(text.contains("records at 4 of 4 positions"))
     #expect(text.split(separator: "\n").count == 7)
-    let status = try CacheStatus(of: [job.cache], shards: nil)
+    let status = try CacheStatus(of: [job.making.cache], shards: nil)
     #expect(try json(status, .status)["totalRecords"]?.integer == 9600)
     #expect(status.records == 9600)
   }
@@ -142,15 +142,17 @@ import Views
     let workshop = try columns()
     func job(_ cache: String, threads: Int) -> PrecomputeJob {
       var job = workshop.job(cache)
-      (job.k, job.tail, job.ranking, job.threads) = (4, tail, ranking, threads)
+      (job.kept.k, job.kept.tail, job.kept.ranking, job.making.threads) = (
+        4, tail, ranking, threads
+      )
       return job
     }
     let whole = try precompute(job("whole", threads: 2))
     let paths = try (1...3).map { index in
       var part = job("part-\(index)", threads: 1)
-      part.shard = Shard(index, of: 3)
+      part.making.shard = Shard(index, of: 3)
       _ = try precompute(part)
-      return part.cache
+      return part.making.cache
     }
     let status = try CacheStatus(of: paths, shards: nil)
     #expect(status.records == 2400 && status.totalRecords == 2400)
@@ -168,7 +170,7 @@ import Views
     let result = try precompute(several)
     #expect(result.records == tokens.labels.count { $0 >= 0 })
     #expect(try precompute(one).records == result.records)
-    let caches = try [several, one].map { try CacheReader(path: $0.cache) }
+    let caches = try [several, one].map { try CacheReader(path: $0.making.cache) }
     #expect(
       caches[0].manifest.encoding.positions == Positions(maximum: 5, labels: .position))
     #expect(try caches[0].labels == tokens.labels)
@@ -184,7 +186,7 @@ import Views
       let labels = tokens.labels[samples.lowerBound * 5..<samples.upperBound * 5]
       #expect(batches[0].labels == labels.filter { $0 >= 0 })
     }
-    _ = try verifyCache(path: several.cache)
+    _ = try verifyCache(path: several.making.cache)
     let report = try plan(PlanJob(several, heads: [3], sampleRecords: 10_000))
     #expect(report.sample.records == result.records && report.job.records == result.records)
   }
@@ -228,33 +230,33 @@ import Views
     #expect(throws: Problem.self) { try precompute(narrow) }
     let workshop = try columns()
     var job = workshop.job(features: true)
-    job.k = 5
+    job.kept.k = 5
     let refused = #expect(throws: Problem.self) { try precompute(job) }
     #expect(refused?.message.contains("leave out --features") == true)
-    #expect(!Files.exists(job.cache))
+    #expect(!Files.exists(job.making.cache))
   }
 
   @Test func `records are compared at the same position`() throws {
     let workshop = try columns()
     var job = workshop.job("a")
-    job.k = 5
+    job.kept.k = 5
     try precompute(job)
-    let a = try CacheReader(path: job.cache)
+    let a = try CacheReader(path: job.making.cache)
     let same = try json(CacheDiff(a, a), .diff)
     #expect(same["records"]?.integer == 2400 && same["topOneAgreement"]?.double == 1)
     #expect(same["unmatched"]?["a"]?.integer == 0)
     job.teacher = try workshop.writeTeacher(
       "other", network: "cnn-6-columns", classes: 12, seed: 8)
-    job.cache = workshop.folder.file("b")
+    job.making.cache = workshop.folder.file("b")
     try precompute(job)
-    let diff = try CacheDiff(a, CacheReader(path: job.cache))
+    let diff = try CacheDiff(a, CacheReader(path: job.making.cache))
     #expect(diff.text.contains(", position "))
     _ = try json(diff, .diff)
     job.teacher = try workshop.writeTeacher("plain", network: "mlp-8", classes: 12, seed: 8)
-    job.cache = workshop.folder.file("c")
+    job.making.cache = workshop.folder.file("c")
     try precompute(job)
     let problem = #expect(throws: Problem.self) {
-      _ = try CacheDiff(a, CacheReader(path: job.cache))
+      _ = try CacheDiff(a, CacheReader(path: job.making.cache))
     }
     #expect(
       problem?.message.contains("4 with labels of the sample and one record per view") == true)
@@ -295,7 +297,7 @@ struct ONNXPositionTests {
       batch: 7
       """)
     try precompute(bench.job())
-    return (bench, try CacheReader(path: bench.job().cache))
+    return (bench, try CacheReader(path: bench.job().making.cache))
   }
 
   private func order(_ row: [Float]) -> [Int32] {
@@ -363,7 +365,7 @@ struct ONNXPositionTests {
        output: {kind: logits, layout: ntc, position: {rule: nonblank, blank: \(blank)}}, batch: 7}
       """, to: "other.yaml")
     try precompute(job)
-    let b = try CacheReader(path: job.cache)
+    let b = try CacheReader(path: job.making.cache)
     let diff = try CacheDiff(a, b)
     let found = try #require(diff.unmatched)
     let (recordsA, recordsB) = (

@@ -27,11 +27,9 @@ extension TokenDesk {
     _ name: String, data: String? = nil, views: Int = 1, k: Int? = nil,
     tail: SubspaceTail? = nil
   ) -> PrecomputeJob {
-    var job = PrecomputeJob(
+    PrecomputeJob(
       data: data ?? self.data, teacher: folder.file("teacher.yaml"), recipe: nil, views: views,
-      seed: 1, k: k, features: false, cache: folder.file(name), threads: 1, commitSeconds: 1000)
-    job.tail = tail
-    return job
+      seed: 1, kept: KeptRecord(k: k, tail: tail), making: folder.making(name))
   }
 }
 
@@ -162,7 +160,7 @@ private let losses = ["kd@4", "pld", "dist@4", "mse", "ce", "dkd@4", "0.1*ce+0.9
     let problem = try #require(throws: Problem.self) {
       try evaluate(
         modelPath: workshop.folder.file("teacher.safetensors"), data: workshop.data,
-        cachePath: job.cache)
+        cachePath: job.making.cache)
     }
     #expect(problem.kind == .corrupt)
     #expect(problem.message.contains("evaluate without the cache"), "\(problem)")

@@ -6,36 +6,65 @@ import TestSupport
 import Testing
 
 @Suite struct PrecomputeTests {
-  @Test(arguments: [1, 2, 3], [0, 0.01, 1000])
-  func `threads and commits do not change the digest`(threads: Int, commitSeconds: Double) throws {
-    let workshop = try Workshop(samples: 2100)
-    let reference = try precompute(workshop.job("reference", views: 3))
-    var job = workshop.job("other", views: 3)
-    (job.threads, job.commitSeconds) = (threads, commitSeconds)
+  /// Heads alone, and with each of the things that may stand behind them.
+  static let kept = [
+    KeptRecord(), KeptRecord(k: 3, tail: SubspaceTail(step: 0.5)),
+    KeptRecord(k: 3, ranking: .full),
+  ]
+
+  @Test(
+    arguments: kept,
+    [(1, 0), (1, 1000), (2, 0), (2, 0.01), (2, 1000), (3, 0), (3, 0.01), (3, 1000)])
+  func `threads and commits do not change the digest`(
+    kept: KeptRecord, threadsAndCommitSeconds: (Int, Double)
+  ) throws {
+    let workshop = try Workshop(samples: 2100, classes: 12)
+    let reference = try precompute(workshop.job("reference", views: 3, kept: kept))
+    var job = workshop.job("other", views: 3, kept: kept)
+    (job.making.threads, job.making.commitSeconds) = threadsAndCommitSeconds
     let other = try precompute(job)
     #expect(other.cacheDigest == reference.cacheDigest)
     #expect(other.records == 6300)
     #expect(other.newRecords == 6300)
-    let verified = try verifyCache(path: job.cache)
+    let verified = try verifyCache(path: job.making.cache)
     #expect(verified.cacheDigest == reference.cacheDigest)
     #expect(verified.records == 6300)
     #expect(verified.missingBlocks == 0)
   }
 
-  @Test(arguments: [
-    [BlockKey(view: 0, block: 0)], [BlockKey(view: 2, block: 1)],
-    [BlockKey(view: 1, block: 1), BlockKey(view: 0, block: 1), BlockKey(view: 2, block: 0)],
-  ])
+  @Test(
+    arguments: kept,
+    [
+      [BlockKey(view: 0, block: 0)], [BlockKey(view: 2, block: 1)],
+      [BlockKey(view: 1, block: 1), BlockKey(view: 0, block: 1), BlockKey(view: 2, block: 0)],
+    ])
   func `a cache begun block by block, by other code, is finished to the same digest`(
-    keys: [BlockKey]
+    kept: KeptRecord, keys: [BlockKey]
   ) throws {
-    let workshop = try Workshop(samples: 2100)
-    let reference = try precompute(workshop.job("reference", views: 3))
+    let workshop = try Workshop(samples: 2100, classes: 12)
+    let reference = try precompute(workshop.job("reference", views: 3, kept: kept))
     try workshop.begin("begun", like: "reference", with: keys)
-    let finished = try precompute(workshop.job("begun", views: 3))
+    let finished = try precompute(workshop.job("begun", views: 3, kept: kept))
     #expect(finished.cacheDigest == reference.cacheDigest)
     let begun = keys.reduce(0) { $0 + ($1.block == 0 ? 2048 : 52) }
     #expect(finished.newRecords == 6300 - begun)
+  }
+
+  @Test(
+    arguments: [
+      (kept[1], "all 12 are kept: choose a smaller --k"),
+      (kept[2], "all 12 are kept, in order: leave out --ranking"),
+    ], [nil, 12])
+  func `nothing can be kept behind all classes`(
+    keptAndRefusal: (KeptRecord, String), k: Int?
+  ) throws {
+    let workshop = try Workshop(classes: 12)
+    var job = workshop.job(kept: keptAndRefusal.0)
+    job.kept.k = k
+    let problem = #expect(throws: Problem.self) { try precompute(job) }
+    #expect(problem?.kind == .usage)
+    #expect(problem?.message.contains(keptAndRefusal.1) == true)
+    #expect(!Files.exists(job.making.cache))
   }
 
   @Test func `a finished job is not done again`() throws {
@@ -64,7 +93,7 @@ import Testing
       make: { job, _ in job.views = 3 }),
     Change(
       testDescription: "k", named: ["encoding.k: the cache has 4, this run has 3"],
-      make: { job, _ in job.k = 3 }),
+      make: { job, _ in job.kept.k = 3 }),
     Change(
       testDescription: "recipe", named: ["recipe.content.operations", "recipe.digest"],
       make: { job, _ in job.recipe = nil }),
@@ -106,12 +135,12 @@ import Testing
       try workshop.begin("begun", like: "cache", with: [BlockKey(view: 0, block: 0)])
     }
     var job = workshop.job(isFinished ? "cache" : "begun")
-    let before = try content(ofFolder: job.cache)
+    let before = try content(ofFolder: job.making.cache)
     try change.make(&job, workshop)
     let problem = #expect(throws: Problem.self) { try precompute(job) }
     #expect(problem?.kind == .corrupt)
     for text in change.named { #expect(problem?.message.contains(text) == true, "\(problem!)") }
-    #expect(try content(ofFolder: job.cache) == before)
+    #expect(try content(ofFolder: job.making.cache) == before)
   }
 
   @Test func `a teacher of another class count is refused by both counts`() throws {
@@ -121,7 +150,7 @@ import Testing
     let problem = #expect(throws: Problem.self) { try precompute(job) }
     #expect(problem?.kind == .corrupt)
     #expect(problem?.message.contains("five.yaml names 5 classes, data set data has 4") == true)
-    #expect(!Files.exists(job.cache))
+    #expect(!Files.exists(job.making.cache))
   }
 
   @Test func `a teacher for other pictures is refused by both shapes`() throws {
@@ -137,7 +166,7 @@ import Testing
   func `k outside the classes is refused`(k: Int) throws {
     let workshop = try Workshop()
     var job = workshop.job()
-    job.k = k
+    job.kept.k = k
     let problem = #expect(throws: Problem.self) { try precompute(job) }
     #expect(problem?.kind == .usage)
     #expect(problem?.message == "--k is \(k), it must be in 1...4, the number of classes")
@@ -154,14 +183,14 @@ import Testing
     let data = try pictures.write(to: workshop.folder, name: "one-bright-corner")
     try workshop.overflowOnBrightCorner()
     var job = workshop.job(views: 2)
-    (job.data, job.recipe, job.threads) = (data, nil, threads)
+    (job.data, job.recipe, job.making.threads) = (data, nil, threads)
     let problem = #expect(throws: Problem.self) { try precompute(job) }
     #expect(problem?.kind == .corrupt)
     #expect(problem?.message.contains("sample \(bad), view 0") == true)
     #expect(problem?.message.contains("infinity") == true)
-    let reader = try CacheReader(path: job.cache)
+    let reader = try CacheReader(path: job.making.cache)
     #expect(!reader.isSealed)
     #expect(try reader.storedBlocks() == [BlockKey(view: 0, block: 0)])
-    #expect(try verifyCache(path: job.cache).records == 2048)
+    #expect(try verifyCache(path: job.making.cache).records == 2048)
   }
 }

@@ -12,36 +12,7 @@ import Testing
   private func job(
     _ workshop: Workshop, _ cache: String = "cache", views: Int = 2, k: Int? = 3
   ) -> PrecomputeJob {
-    var job = workshop.job(cache, views: views)
-    job.k = k
-    job.ranking = .full
-    return job
-  }
-
-  @Test(arguments: [1, 3], [0, 1000])
-  func `threads and commits do not change the digest of rankings`(
-    threads: Int, commitSeconds: Double
-  ) throws {
-    let workshop = try Workshop(samples: 2100, classes: 12)
-    let reference = try precompute(job(workshop, "reference", views: 3))
-    var other = job(workshop, "other", views: 3)
-    (other.threads, other.commitSeconds) = (threads, commitSeconds)
-    #expect(try precompute(other).cacheDigest == reference.cacheDigest)
-    #expect(try verifyCache(path: other.cache).cacheDigest == reference.cacheDigest)
-  }
-
-  @Test(arguments: [
-    [BlockKey(view: 0, block: 0)], [BlockKey(view: 1, block: 1), BlockKey(view: 2, block: 0)],
-  ])
-  func `rankings begun block by block, by other code, are finished to the same digest`(
-    keys: [BlockKey]
-  ) throws {
-    let workshop = try Workshop(samples: 2100, classes: 12)
-    let reference = try precompute(job(workshop, "reference", views: 3))
-    try workshop.begin("begun", like: "reference", with: keys)
-    let finished = try precompute(job(workshop, "begun", views: 3))
-    #expect(finished.cacheDigest == reference.cacheDigest)
-    #expect(finished.newRecords < 6300)
+    workshop.job(cache, views: views, kept: KeptRecord(k: k, ranking: .full))
   }
 
   @Test func `merged parts are the rankings of one run`() throws {
@@ -49,9 +20,9 @@ import Testing
     let reference = try precompute(job(workshop, "reference"))
     let parts = try (1...3).map { index in
       var part = job(workshop, "part-\(index)")
-      part.shard = Shard(index, of: 3)
+      part.making.shard = Shard(index, of: 3)
       try precompute(part)
-      return part.cache
+      return part.making.cache
     }
     let whole = workshop.folder.file("whole")
     _ = try mergeCaches(parts, into: whole)
@@ -116,7 +87,7 @@ import Testing
     let workshop = try Workshop(classes: 12)
     try precompute(job(workshop))
     var head = job(workshop, "head")
-    head.ranking = nil
+    head.kept.ranking = nil
     try precompute(head)
     let (ranked, plain) = try (
       CacheReader(path: workshop.folder.file("cache")).certificate(),
@@ -135,21 +106,11 @@ import Testing
     try train(workshop.plan("pld@4", "cache: cache"), workshop.options())
   }
 
-  @Test(arguments: [nil, 12])
-  func `a ranking beside all classes is refused`(k: Int?) throws {
-    let workshop = try Workshop(classes: 12)
-    let all = job(workshop, k: k)
-    let problem = #expect(throws: Problem.self) { try precompute(all) }
-    #expect(problem?.kind == .usage)
-    #expect(problem?.message.contains("all 12 are kept, in order: leave out --ranking") == true)
-    #expect(!Files.exists(all.cache))
-  }
-
   @Test func `with a ranking it is another job`() throws {
     let workshop = try Workshop(classes: 12)
     try precompute(job(workshop))
     var plain = job(workshop)
-    plain.ranking = nil
+    plain.kept.ranking = nil
     let problem = #expect(throws: Problem.self) { try precompute(plain) }
     #expect(
       problem?.message.contains("encoding.ranking: the cache has full, this run has nothing")

@@ -67,13 +67,9 @@ final class RowFiles {
     }
     var job = ImportJob(
       .full(values: values, kind: kind, features: nil), kept: KeptRecord(k: k),
-      making: making(name))
+      making: folder.making(name, command: "import"))
     job.labels = try labels ?? writeLabels()
     return job
-  }
-
-  func making(_ name: String) -> CacheMaking {
-    CacheMaking(command: "import", cache: folder.file(name), threads: 1, commitSeconds: 1000)
   }
 
   /// Imports what `export` wrote of records.
@@ -84,7 +80,7 @@ final class RowFiles {
           ids: file + ":ids", values: file + ":logits", logSumExp: file + ":log-sum-exp",
           labelLogits: file + ":label-logits", labelRanks: file + ":label-ranks",
           classes: classes)),
-      kept: KeptRecord(k: k), making: making(name))
+      kept: KeptRecord(k: k), making: folder.making(name, command: "import"))
     job.labels = file + ":labels"
     return try importRows(job)
   }

@@ -15,9 +15,9 @@ import Testing
     let order = Array((1...count).reversed())
     for (done, index) in order.enumerated() {
       var job = workshop.job("shard-\(index)", views: 3, features: true)
-      job.shard = Shard(index, of: count)
+      job.making.shard = Shard(index, of: count)
       let result = try precompute(job)
-      #expect(result.cacheDigest == nil && result.shard == job.shard)
+      #expect(result.cacheDigest == nil && result.shard == job.making.shard)
       #expect(result.newRecords == result.records)
       #expect(try precompute(job).newRecords == 0)
       let status = try CacheStatus(of: paths, shards: nil)
@@ -38,13 +38,13 @@ import Testing
   }
 
   private func manifest(of job: PrecomputeJob) throws -> Manifest {
-    try CacheReader(path: job.cache).manifest
+    try CacheReader(path: job.making.cache).manifest
   }
 
   /// Twenty blocks, of which two are learned from.
   private func learningJob(_ workshop: Workshop, _ cache: String) -> PrecomputeJob {
     var job = workshop.job(cache, views: 20)
-    job.k = 5
+    job.kept.k = 5
     return job
   }
 
@@ -60,11 +60,11 @@ import Testing
     let paths = (1...count).map { workshop.folder.file("shard-\($0)") }
     for index in (1...count).reversed() {
       var job = learningJob(workshop, "shard-\(index)")
-      job.shard = Shard(index, of: count)
-      if takesFromAnother, index < count { job.calibration = paths[count - 1] }
+      job.making.shard = Shard(index, of: count)
+      if takesFromAnother, index < count { job.making.calibration = paths[count - 1] }
       let result = try precompute(job)
       #expect(result.newRecords == result.records)
-      let shard = try CacheReader(path: job.cache)
+      let shard = try CacheReader(path: job.making.cache)
       #expect(shard.calibration == learned.calibration, "shard \(index) of \(count)")
       #expect(try shard.storedBlocks().count == result.blocks)
     }
@@ -76,26 +76,29 @@ import Testing
     let workshop = try Workshop(classes: 40)
     try precompute(learningJob(workshop, "whole"))
     var job = learningJob(workshop, "shard")
-    job.shard = Shard(1, of: 2)
-    job.calibration = workshop.folder.file("no")
+    job.making.shard = Shard(1, of: 2)
+    job.making.calibration = workshop.folder.file("no")
     #expect(#expect(throws: Problem.self) { try precompute(job) }?.kind == .noInput)
-    job.calibration = workshop.folder.file("whole")
+    job.making.calibration = workshop.folder.file("whole")
     job.seed = 5
     let other = #expect(throws: Problem.self) { try precompute(job) }
     #expect(other?.kind == .corrupt)
     #expect(
       other?.message.contains("seed: ") == true && other?.message.contains("--calibration") == true)
     #expect(other?.message.contains("calibration: ") == false)
-    #expect(!Files.exists(job.cache))
+    #expect(!Files.exists(job.making.cache))
     // A cache that was begun with another calibration neither continues with this one nor is merged.
     job.seed = 1
     let whole = try CacheReader(path: workshop.folder.file("whole"))
     var manifest = whole.manifest
     manifest.calibration = Calibration.plain(manifest.encoding).digest
-    _ = try CacheWriter(path: job.cache, manifest: manifest, labels: workshop.pictures.labels)
+    _ = try CacheWriter(
+      path: job.making.cache, manifest: manifest, labels: workshop.pictures.labels)
     for body in [
       { _ = try precompute(job) },
-      { _ = try mergeCaches([whole.path, job.cache], into: workshop.folder.file("merged")) },
+      {
+        _ = try mergeCaches([whole.path, job.making.cache], into: workshop.folder.file("merged"))
+      },
     ] {
       let found = #expect(throws: Problem.self) { try body() }
       #expect(found?.kind == .corrupt && found?.message.contains("calibration: ") == true)
@@ -108,9 +111,9 @@ import Testing
     // One block for each view: twenty blocks, one for each shard.
     for index in 1...20 where ![3, 7, 12, 13, 14, 15].contains(index) {
       var job = workshop.job("shard-\(index)", views: 20)
-      job.shard = Shard(index, of: 20)
+      job.making.shard = Shard(index, of: 20)
       try precompute(job)
-      paths.append(job.cache)
+      paths.append(job.making.cache)
     }
     paths.append(workshop.folder.file("shard-3"))
     let status = try CacheStatus(of: paths, shards: nil)
@@ -171,7 +174,8 @@ import Testing
     job.data = try pictures.write(to: workshop.folder, name: "three")
     try precompute(job)
     _ = try deriveCache(
-      from: job.cache, into: workshop.folder.file("three"), keeping: Derivation(classes: [2, 0, 1])
+      from: job.making.cache, into: workshop.folder.file("three"),
+      keeping: Derivation(classes: [2, 0, 1])
     )
     var plan = try workshop.plan("kd@4", epochs: 1, data: job.data)
     plan.cache = workshop.folder.file("three")

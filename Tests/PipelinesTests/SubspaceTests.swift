@@ -12,39 +12,7 @@ import Testing
   private func job(
     _ workshop: Workshop, _ cache: String = "cache", step: Double = 0.5, views: Int = 2
   ) -> PrecomputeJob {
-    var job = workshop.job(cache, views: views)
-    job.k = 3
-    job.tail = SubspaceTail(step: step)
-    return job
-  }
-
-  @Test(arguments: [1, 2, 3], [0, 1000])
-  func `threads and commits do not change the digest of full rows`(
-    threads: Int, commitSeconds: Double
-  ) throws {
-    let workshop = try Workshop(samples: 2100, classes: 12)
-    let reference = try precompute(job(workshop, "reference", views: 3))
-    var other = job(workshop, "other", views: 3)
-    (other.threads, other.commitSeconds) = (threads, commitSeconds)
-    let made = try precompute(other)
-    #expect(made.cacheDigest == reference.cacheDigest)
-    #expect(made.newRecords == 6300)
-    #expect(try verifyCache(path: other.cache).cacheDigest == reference.cacheDigest)
-    #expect(try CacheReader(path: other.cache).axes?.count == 11)
-  }
-
-  @Test(arguments: [
-    [BlockKey(view: 0, block: 0)], [BlockKey(view: 1, block: 1), BlockKey(view: 2, block: 0)],
-  ])
-  func `full rows begun block by block, by other code, are finished to the same digest`(
-    keys: [BlockKey]
-  ) throws {
-    let workshop = try Workshop(samples: 2100, classes: 12)
-    let reference = try precompute(job(workshop, "reference", views: 3))
-    try workshop.begin("begun", like: "reference", with: keys)
-    let finished = try precompute(job(workshop, "begun", views: 3))
-    #expect(finished.cacheDigest == reference.cacheDigest)
-    #expect(finished.newRecords < 6300)
+    workshop.job(cache, views: views, kept: KeptRecord(k: 3, tail: SubspaceTail(step: step)))
   }
 
   @Test(arguments: ["mse", "kd@4", "dist@4", "pld@4", "0.1*ce+0.9*kd@4+0.01*mse", "kd", "pld"])
@@ -76,7 +44,7 @@ import Testing
   {
     let workshop = try Workshop(classes: 12)
     var head = job(workshop)
-    head.tail = nil
+    head.kept.tail = nil
     try precompute(head)
     let problem = #expect(throws: Problem.self) {
       try train(workshop.plan("mse", "cache: cache"), workshop.options())
@@ -93,17 +61,6 @@ import Testing
     }
     #expect(problem?.message.contains("no error was measured at T = 3") == true)
     try train(workshop.plan("kd@3", "cache: cache"), workshop.options(acceptsError: true))
-  }
-
-  @Test(arguments: [nil, 12])
-  func `a tail beside all classes is refused`(k: Int?) throws {
-    let workshop = try Workshop(classes: 12)
-    var all = job(workshop)
-    all.k = k
-    let problem = #expect(throws: Problem.self) { try precompute(all) }
-    #expect(problem?.kind == .usage)
-    #expect(problem?.message.contains("all 12 are kept: choose a smaller --k") == true)
-    #expect(!Files.exists(all.cache))
   }
 
   @Test func `another step is another job`() throws {

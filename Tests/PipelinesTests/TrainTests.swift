@@ -332,7 +332,7 @@ import Testing
     try precompute(job)
     let result = try evaluate(
       modelPath: workshop.folder.file("teacher.safetensors"), data: workshop.data,
-      cachePath: job.cache)
+      cachePath: job.making.cache)
     #expect(result.samples == 300)
     #expect(result.agreement == 1)
     #expect(result.teacherAccuracy == result.accuracy)
@@ -347,12 +347,14 @@ import Testing
     let model = try workshop.writeTeacher("student", seed: 99)
     let result = try evaluate(
       modelPath: workshop.folder.file("student.safetensors"), data: workshop.data,
-      cachePath: job.cache)
+      cachePath: job.making.cache)
     // A second cache, with the student as its teacher, says what the student names.
     var second = workshop.job("second", views: 1)
     (second.recipe, second.teacher) = (nil, model)
     try precompute(second)
-    let (teacher, student) = (try firstChoices(job.cache), try firstChoices(second.cache))
+    let (teacher, student) = (
+      try firstChoices(job.making.cache), try firstChoices(second.making.cache)
+    )
     func share(_ a: [Int32], _ b: [Int32]) -> Double { Double(zip(a, b).count { $0 == $1 }) / 2100 }
     #expect(result.accuracy == share(student, workshop.pictures.labels))
     #expect(result.teacherAccuracy == share(teacher, workshop.pictures.labels))

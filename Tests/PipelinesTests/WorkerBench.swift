@@ -42,7 +42,7 @@ struct WorkerBench {
   /// A job of several blocks of several batches each.
   func job(_ cache: String = "cache", threads: Int = 1, views: Int = 20) -> PrecomputeJob {
     var job = bench.job(cache)
-    job.threads = threads
+    job.making.threads = threads
     job.views = views
     return job
   }

@@ -70,10 +70,13 @@ final class Workshop {
   }
 
   /// A precompute job over the workshop's data, with the cropping recipe unless told otherwise.
-  func job(_ cache: String = "cache", views: Int = 2, features: Bool = false) -> PrecomputeJob {
+  func job(
+    _ cache: String = "cache", views: Int = 2, features: Bool = false,
+    kept: KeptRecord = KeptRecord()
+  ) -> PrecomputeJob {
     PrecomputeJob(
-      data: data, teacher: teacher, recipe: recipe, views: views, seed: 1, k: nil,
-      features: features, cache: folder.file(cache), threads: 1, commitSeconds: 1000)
+      data: data, teacher: teacher, recipe: recipe, views: views, seed: 1,
+      features: features, kept: kept, making: folder.making(cache))
   }
 
   /// A training plan with the workshop's data; `settings` are further lines of its file.
@@ -170,5 +173,14 @@ extension Workshop {
     let reader = try CacheReader(path: folder.file(finished))
     let writer = try writer(cache, like: finished)
     for key in keys { try writer.append([makeBlock(key, of: reader)]) }
+  }
+}
+
+extension ScratchFolder {
+  /// How a cache of the folder is made: all in one commit.
+  func making(
+    _ cache: String, command: String = "precompute", threads: Int = 1
+  ) -> CacheMaking {
+    CacheMaking(command: command, cache: file(cache), threads: threads, commitSeconds: 1000)
   }
 }
