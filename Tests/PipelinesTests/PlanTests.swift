@@ -73,9 +73,9 @@ extension PlanReport {
     #expect(report.text.contains("3 ranked"))
     _ = try json(report)
     var job = workshop.job("cache")
-    (job.k, job.ranking) = (3, .full)
+    (job.kept.k, job.kept.ranking) = (3, .full)
     try precompute(job)
-    let reader = try CacheReader(path: job.cache)
+    let reader = try CacheReader(path: job.making.cache)
     var stored = 0
     try reader.forEachBlock { _, info in stored += info.storedBytes }
     let real = Double(stored) / 12_000
