@@ -68,6 +68,19 @@ public final class BlockEncoder {
   private var meter: RowMeter
   /// Keeps full rows; nil without a subspace tail.
   private var tailEncoder: SubspaceEncoder?
+  private var begun: BegunBlock?
+
+  /// A block of which not all rows are measured yet.
+  private struct BegunBlock {
+    let key: BlockKey
+    let firstSample: Int
+    /// How many first classes of each row to learn from; nil unless for calibration.
+    let depth: Int?
+    /// How many rows are measured.
+    var rows = 0
+    var certificate: Certificate
+    var classSums: [UInt32: ClassSum] = [:]
+  }
 
   /// An encoder for blocks of one cache.
   ///
@@ -122,50 +135,96 @@ public final class BlockEncoder {
     firstSample: Int, viewDigest: Digest, features: Span<Float> = Span(),
     forCalibration: Bool = false, keptRows: Int = 0
   ) throws -> MeasuredBlock {
+    let key = BlockKey(view: view, block: block)
+    begin(key, rows: labels.count, places: places, forCalibration: forCalibration)
+    precondition(
+      begun?.firstSample == firstSample, "\(key) does not begin with sample \(firstSample)")
+    try add(logits: logits, labels: labels, features: features)
+    if !forCalibration { encodeTail(logits) }
+    return finish(
+      viewDigest: viewDigest, keptRows: evenRows(logits, keptRows, of: labels.count))
+  }
+
+  /// Begins a block whose rows come in parts: `add` takes them in, `finish` gives what `measure` would.
+  ///
+  /// - Parameter rows: of the whole block.
+  package func begin(
+    _ key: BlockKey, rows: Int, places: RowPlaces? = nil, forCalibration: Bool
+  ) {
     let depth = forCalibration ? Calibration.depth(manifest.encoding) : manifest.encoding.k
     let selected = manifest.encoding.ranking == nil ? depth : manifest.encoding.classes
     if selection.ids.count != selected { selection = HeadSelection(k: selected) }
     firstClasses.removeAll(keepingCapacity: true)
-    let key = BlockKey(view: view, block: block)
-    let samples = manifest.samples(of: key)
-    let classes = manifest.encoding.classes
     precondition(manifest.contains(key), "\(key) is not part of the cache")
+    let samples = manifest.samples(of: key)
     precondition(
-      samples.lowerBound == firstSample && (places != nil || samples.count == labels.count),
-      "\(key) has samples \(samples), got \(labels.count) labels from sample \(firstSample)")
+      places != nil || samples.count == rows, "\(key) has samples \(samples), got \(rows) rows")
     precondition(
       (places == nil) == (manifest.encoding.positions == nil),
       "\(key) has \(places == nil ? "no places" : "places"), the manifest says otherwise")
     if let positions = manifest.encoding.positions {
-      places?.demand(samples: samples.count, rows: labels.count, positions)
+      places?.demand(samples: samples.count, rows: rows, positions)
     }
+    columns.resize(to: rows)
+    columns.places = places
+    begun = BegunBlock(
+      key: key, firstSample: samples.lowerBound, depth: forCalibration ? depth : nil,
+      certificate: Certificate(temperatures: manifest.encoding.temperatures))
+  }
+
+  /// Takes in the next rows of the block that `begin` began.
+  ///
+  /// With a subspace tail they are all rows of the block.
+  /// - Parameters, errors: as of `measure`, which leaves no block begun when it throws.
+  package func add(
+    logits: Span<Float>, labels: [Int32], features: Span<Float> = Span()
+  ) throws {
+    guard var block = begun else { preconditionFailure("rows for no block") }
+    begun = nil
+    let classes = manifest.encoding.classes
     precondition(
       logits.count == labels.count * classes,
       "\(logits.count) logits for \(labels.count) rows of \(classes) classes")
-    columns.resize(to: labels.count)
-    columns.places = places
-    var certificate = Certificate(temperatures: manifest.encoding.temperatures)
+    precondition(
+      block.rows + labels.count <= columns.rows
+        && (tailEncoder == nil || labels.count == columns.rows),
+      "\(labels.count) rows after \(block.rows) of \(columns.rows)")
     try logits.withUnsafeBufferPointer { logits in
-      for row in 0..<labels.count {
-        let values = UnsafeBufferPointer(rebasing: logits[row * classes..<(row + 1) * classes])
+      for index in 0..<labels.count {
+        let values = UnsafeBufferPointer(rebasing: logits[index * classes..<(index + 1) * classes])
+        let row = block.rows + index
         try BlockEncoder.check(
-          values, label: labels[row],
-          RecordPlace(row: row, firstSample: firstSample, view: view, places))
-        encode(values, label: Int(labels[row]), row: row, into: &certificate)
-        if forCalibration { firstClasses += selection.ids.prefix(depth) }
+          values, label: labels[index],
+          RecordPlace(
+            row: row, firstSample: block.firstSample, view: block.key.view, columns.places))
+        encode(values, label: Int(labels[index]), row: row, into: &block.certificate)
+        if let depth = block.depth { firstClasses += selection.ids.prefix(depth) }
       }
     }
-    if !forCalibration {
-      logits.withUnsafeBufferPointer {
-        tailEncoder?.encode($0, into: &columns, measuring: &certificate)
-      }
+    try encode(features: features, labels: labels, &block)
+    block.rows += labels.count
+    begun = block
+  }
+
+  /// Fills the subspace tail's columns, when there is one.
+  private func encodeTail(_ logits: Span<Float>) {
+    guard var block = begun else { preconditionFailure("rows for no block") }
+    logits.withUnsafeBufferPointer {
+      tailEncoder?.encode($0, into: &columns, measuring: &block.certificate)
     }
-    let sums = try encode(features: features, labels: labels, firstSample, view)
+    begun = block
+  }
+
+  /// The block that `begin` began, with all its rows.
+  package func finish(viewDigest: Digest, keptRows: [Float] = []) -> MeasuredBlock {
+    guard let block = begun else { preconditionFailure("no block to finish") }
+    begun = nil
+    precondition(block.rows == columns.rows, "\(block.rows) rows of \(columns.rows)")
     let header = BlockHeader(
-      key: key, firstSample: firstSample, rows: labels.count, viewDigest: viewDigest)
+      key: block.key, firstSample: block.firstSample, rows: block.rows, viewDigest: viewDigest)
     return MeasuredBlock(
-      header: header, columns: columns, certificate: certificate, classSums: sums,
-      firstClasses: firstClasses, keptRows: evenRows(logits, keptRows, of: labels.count))
+      header: header, columns: columns, certificate: block.certificate,
+      classSums: block.classSums, firstClasses: firstClasses, keptRows: keptRows)
   }
 
   /// `count` rows, or all there are, at even distances.
@@ -183,31 +242,30 @@ public final class BlockEncoder {
     return result
   }
 
-  /// Fills the column of norms; returns the features' sums by class.
+  /// Fills the column of norms, and adds the features to the sums by class.
   private func encode(
-    features: Span<Float>, labels: [Int32], _ firstSample: Int, _ view: Int
-  ) throws -> [UInt32: ClassSum] {
+    features: Span<Float>, labels: [Int32], _ block: inout BegunBlock
+  ) throws {
     let width = manifest.encoding.featureWidth ?? 0
     precondition(
       features.count == labels.count * width,
       "\(features.count) features for \(labels.count) rows of \(width)")
-    if width == 0 { return [:] }
-    var sums: [UInt32: ClassSum] = [:]
+    if width == 0 { return }
     try features.withUnsafeBufferPointer { features in
-      for row in 0..<labels.count {
-        let feature = UnsafeBufferPointer(rebasing: features[row * width..<(row + 1) * width])
-        if let index = firstUnusable(in: feature, beyond: Limits.feature) {
+      for index in 0..<labels.count {
+        let row = block.rows + index
+        let feature = UnsafeBufferPointer(rebasing: features[index * width..<(index + 1) * width])
+        if let place = firstUnusable(in: feature, beyond: Limits.feature) {
           throw Problem(
             .corrupt,
-            "teacher gave \(feature[index]) for sample \(firstSample + row), view \(view), feature "
-              + "\(index): features must be finite and within ±\(Int(Limits.feature)); check the "
-              + "teacher on this sample")
+            "teacher gave \(feature[place]) for sample \(block.firstSample + row), view "
+              + "\(block.key.view), feature \(place): features must be finite and within "
+              + "±\(Int(Limits.feature)); check the teacher on this sample")
         }
         columns.featureNorms[row] = FeatureNorm.code(of: feature)
-        sums[UInt32(labels[row]), default: ClassSum(width: width)].add(feature)
+        block.classSums[UInt32(labels[index]), default: ClassSum(width: width)].add(feature)
       }
     }
-    return sums
   }
 
   /// Refuses a row that cannot be recorded, by the place where it comes from.

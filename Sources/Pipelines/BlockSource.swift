@@ -1,6 +1,7 @@
 import Basics
 import LogitCache
 import Losses
+import Teachers
 
 /// One thread's source of a cache's records: a teacher, or files that hold what a teacher said.
 protocol BlockSource {
@@ -66,5 +67,41 @@ struct RowBlocks<Rows: FullRows>: BlockSource {
       features: rows.features.span.extracting(0..<count * (encoding.featureWidth ?? 0)),
       forCalibration: learning != nil,
       keptRows: learning.map { Calibration.keptRows(encoding, block: $0.index, of: $0.count) } ?? 0)
+  }
+}
+
+/// Records of a teacher's rows, measured batch by batch: a batch is still in the processor's cache, and with many
+/// classes the rows of a block are a hundred megabytes.
+///
+/// For records that need no more than their own row: no subspace tail, no positions.
+struct TeacherBlocks: BlockSource {
+  private let manifest: Manifest
+  private var rows: TeacherRows
+
+  init(_ work: TeacherWork) throws {
+    manifest = work.manifest
+    rows = try TeacherRows(
+      work.teacher, work.augmenter,
+      samples: min(work.teacher.batchSize, manifest.encoding.blockRows), manifest.encoding)
+  }
+
+  /// See `RowBlocks`: batches start at the block's first sample and never cross its end.
+  mutating func measure(
+    _ key: BlockKey, _ encoder: BlockEncoder, learning: (index: Int, count: Int)?
+  ) throws -> MeasuredBlock {
+    let samples = manifest.samples(of: key)
+    let encoding = manifest.encoding
+    var inputs = DigestBuilder()
+    encoder.begin(key, rows: samples.count, forCalibration: learning != nil)
+    for first in stride(from: samples.lowerBound, to: samples.upperBound, by: rows.batchSize) {
+      rows.clear()
+      let batch = first..<min(first + rows.batchSize, samples.upperBound)
+      try rows.add(batch, view: key.view, hashing: &inputs)
+      try encoder.add(
+        logits: rows.logits.span.extracting(0..<batch.count * encoding.classes),
+        labels: rows.labels,
+        features: rows.features.span.extracting(0..<batch.count * (encoding.featureWidth ?? 0)))
+    }
+    return encoder.finish(viewDigest: inputs.finish())
   }
 }

@@ -77,6 +77,9 @@ struct BlockWork: Sendable {
     let work = try TeacherWork(job)
     let (manifest, labels) = (work.manifest, work.labels)
     try self.init(manifest, labels: labels) {
+      if manifest.encoding.subspaceTail == nil, manifest.encoding.positions == nil {
+        return try TeacherBlocks(work)
+      }
       let rows = try TeacherRows(
         work.teacher, work.augmenter, samples: manifest.encoding.blockRows, manifest.encoding)
       return RowBlocks(manifest, rows: rows)

@@ -9,7 +9,8 @@ import Views
 struct TeacherRows {
   private let classes: Int
   private let featureWidth: Int
-  private let batchSize: Int
+  /// The most samples that the teacher takes at once.
+  let batchSize: Int
   private let augmenter: Augmenter
   private let session: any TeacherSession
   private var views: ViewBatch
@@ -62,6 +63,14 @@ struct TeacherRows {
   @discardableResult
   mutating func add(_ samples: Range<Int>, view: Int) throws -> Digest {
     var pixels = DigestBuilder()
+    try add(samples, view: view, hashing: &pixels)
+    return pixels.finish()
+  }
+
+  /// The same for a part of what is digested: hashes the tensors that the teacher saw.
+  mutating func add(
+    _ samples: Range<Int>, view: Int, hashing pixels: inout DigestBuilder
+  ) throws {
     for first in stride(from: samples.lowerBound, to: samples.upperBound, by: batchSize) {
       let batch = first..<min(first + batchSize, samples.upperBound)
       try augmenter.render(samples: batch, view: view, into: &views)
@@ -75,7 +84,6 @@ struct TeacherRows {
         labels += augmenter.dataSet.labels[batch]
       }
     }
-    return pixels.finish()
   }
 
   /// Adds the rows of the views that are rendered, at the positions that count.

@@ -93,6 +93,33 @@ private func shape(_ seed: UInt64) -> Job {
     }
   }
 
+  @Test(arguments: UInt64(70)...89)
+  func `a block measured in parts is the block measured at once`(seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    let classes = [2, 17, 300, 3000].randomElement(using: &generator)!
+    let job = Job(
+      classes: classes, k: Int.random(in: 1...min(classes, 140), using: &generator), samples: 50,
+      views: 2, blockRows: 33, seed: seed, featureWidth: seed.isMultiple(of: 2) ? 5 : nil)
+    let encoder = try job.encoder()
+    for key in job.manifest.blockKeys {
+      let whole = try job.encode(key, with: encoder)
+      let samples = job.manifest.samples(of: key)
+      encoder.begin(key, rows: samples.count, forCalibration: false)
+      var first = samples.lowerBound
+      while first < samples.upperBound {
+        let part = first..<Int.random(in: first + 1...samples.upperBound, using: &generator)
+        let logits = part.flatMap { job.row(view: key.view, sample: $0) }
+        let features = part.flatMap { job.feature(view: key.view, sample: $0) }
+        try encoder.add(
+          logits: logits.span, labels: part.map { job.label(sample: $0) }, features: features.span)
+        first = part.upperBound
+      }
+      let parts = try encoder.pack(encoder.finish(viewDigest: job.viewDigest(key)))
+      #expect(parts.storedValue == whole.storedValue, "seed \(seed), \(key)")
+      #expect(parts.certificate == whole.certificate, "seed \(seed), \(key)")
+    }
+  }
+
   @Test(arguments: [Float.nan, .infinity, -.infinity, 300_000])
   func `unusable logits are refused with sample, view and class`(value: Float) throws {
     let job = Job(classes: 5, k: 2, samples: 20, views: 2)
