@@ -13,6 +13,10 @@ struct ExportCommand: ParsableCommand {
       logits [samples, views, classes] and labels; FILE.jsonl, or - for standard output, one line of JSON a \
       record. With --view the axis of views falls away.
 
+      Records at several positions of a view lie one after the other, in the order of samples, views and positions: \
+      arrays have an axis of records instead of those of samples and views. Safetensors files say where they belong: \
+      counts, how many each view has [samples, views]; record-samples, record-views and record-positions.
+
       Full rows are those that the cache keeps: all of them with k = C, rebuilt from a subspace tail, else \
       none, unless --missing uniform spreads the mass of the classes outside --k evenly. 'import' reads the \
       files back.

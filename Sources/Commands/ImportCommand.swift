@@ -14,6 +14,11 @@ struct ImportCommand: ParsableCommand {
       last axis for the log-sum-exp. FILE is an .npy file, a safetensors file with one array, or \
       FILE.safetensors:ARRAY.
 
+      Rows at several positions of a view (time steps, tokens, proposals): an axis of positions before the classes, and \
+      --positions every; or --counts, how many of them count in each view; or all rows one after the other, \
+      [rows, classes] in the order of samples, views and positions, with --counts and perhaps --positions FILE. \
+      'export' writes the latter.
+
       With --data the cache belongs to that data set, and 'train' works on it: row i, view v must be what \
       the teacher said about view v of sample i as --recipe and --seed make it. Without --data nobody knows \
       what the teacher saw: the cache can be inspected, verified, derived from, compared and exported, and \
@@ -32,7 +37,13 @@ struct ImportCommand: ParsableCommand {
   @Flag(help: "Views are the first axis and samples the second: [views, samples, classes].")
   var viewsFirst = false
 
-  @Option(help: "The labels, integers [samples]. Needed without --data, compared with it.")
+  @OptionGroup(title: "Rows at several positions of a view") var position: PositionOptions
+
+  @Option(
+    help: """
+      The labels, integers [samples], or [samples, positions] with those below 0 for none. Needed without \
+      --data, compared with it.
+      """)
   var labels: String?
 
   @Option(help: "The data set that the rows belong to: a preset or a YAML file.")
@@ -62,7 +73,7 @@ struct ImportCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    _ = try rows()
+    _ = try (rows(), position.settings)
     guard data != nil || (recipe == nil && seed == nil) else {
       throw ValidationError("--recipe and --seed belong to --data")
     }
@@ -87,6 +98,7 @@ struct ImportCommand: ParsableCommand {
     var job = ImportJob(
       try rows(), kept: record.kept, making: making.making("import", cache))
     job.viewsFirst = viewsFirst
+    job.positions = try position.settings
     job.labels = labels
     job.views = data.map { ImportJob.Views(data: $0, recipe: recipe, seed: seed ?? 1) }
     job.classNames = classNames
@@ -134,6 +146,44 @@ struct FullRowOptions: ParsableArguments {
         return nil
       }
       return .full(values: logits, kind: kind, features: features)
+    }
+  }
+}
+
+/// Where the rows of `import` are.
+struct PositionOptions: ParsableArguments {
+  @Option(
+    help: """
+      every: arrays have an axis of positions, all of which count. FILE: with --counts, the position of each of \
+      all rows, integers [rows]; the first ones without it.
+      """)
+  var positions: String?
+
+  @Option(help: "How many rows each view has, integers [samples] or [samples, views].")
+  var counts: String?
+
+  @Option(
+    help: """
+      With --counts: the positions that a view can have, where labels do not say it. Default: as many as occur.
+      """)
+  var maxPositions: Int?
+
+  /// What they say; `nil` for one row a view.
+  var settings: ImportJob.Positions? {
+    get throws {
+      guard counts == nil else {
+        guard positions != "every" else {
+          throw ValidationError("--positions every goes without --counts, which count fewer")
+        }
+        return ImportJob.Positions(counts: counts, places: positions, maximum: maxPositions)
+      }
+      guard maxPositions == nil else {
+        throw ValidationError("--max-positions belongs to --counts")
+      }
+      guard positions == nil || positions == "every" else {
+        throw ValidationError("--positions FILE needs --counts: how many rows each view has")
+      }
+      return positions.map { _ in ImportJob.Positions() }
     }
   }
 }

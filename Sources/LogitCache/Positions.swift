@@ -98,6 +98,24 @@ extension RowPlaces {
     }
   }
 
+  /// Refuses rows that are not at all of these places, which have labels.
+  ///
+  /// - Parameter given: where the rows are, of the same samples of a view.
+  /// - Throws: `Problem(.corrupt)` naming the first place that has none.
+  package func demandRows(among given: RowPlaces, firstSample: Int, view: Int) throws {
+    for sample in 0..<samples {
+      let found = given.rows(of: sample)
+      for row in rows(of: sample)
+      where given.row(of: sample, position: Int(positions[row])) == nil {
+        let place = RecordPlace(row: row, firstSample: firstSample, view: view, self)
+        throw Problem(
+          .corrupt,
+          "\(place) has a label, but there are rows for \(found.count) positions of this view only, "
+            + "and none for it")
+      }
+    }
+  }
+
   /// - Precondition: these are places of `samples` samples and `rows` rows, ascending and below M.
   func demand(samples: Int, rows: Int, _ positions: Positions) {
     precondition(

@@ -1,4 +1,5 @@
 import Basics
+package import Losses
 
 /// Rows of a block of which somebody kept the best classes and the log-sum-exp of all.
 package struct SparseRows: Sendable {
@@ -68,33 +69,45 @@ package struct SparseMeter {
 
   /// Measures a block, to be packed by a `BlockEncoder` of the manifest.
   ///
-  /// - Parameter labels: of every row, in 0..<C.
+  /// - Parameters:
+  ///   - labels: of every row, in 0..<C.
+  ///   - places: as for `BlockEncoder.measure`.
   /// - Throws: `Problem(.corrupt)` naming sample, view and numbers when a row contradicts itself.
-  /// - Precondition: as many rows as the block has samples.
+  /// - Precondition: without places, as many rows as the block has samples.
   package mutating func measure(
-    _ rows: SparseRows, labels: ArraySlice<Int32>, _ key: BlockKey, viewDigest: Digest
+    _ rows: SparseRows, labels: [Int32], places: RowPlaces? = nil, _ key: BlockKey,
+    viewDigest: Digest
   ) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
+    let count = labels.count
     precondition(
-      labels.count == samples.count && rows.logSumExps.count == samples.count
-        && rows.ids.count == samples.count * rows.width && rows.logits.count == rows.ids.count
-        && rows.width >= manifest.encoding.k,
-      "\(rows.ids.count) ids of width \(rows.width) for \(samples.count) samples")
-    columns.resize(to: samples.count)
+      rows.logSumExps.count == count && rows.ids.count == count * rows.width
+        && rows.logits.count == rows.ids.count && rows.width >= manifest.encoding.k,
+      "\(rows.ids.count) ids of width \(rows.width) for \(count) rows")
+    if let positions = manifest.encoding.positions, let places {
+      places.demand(samples: samples.count, rows: count, positions)
+    } else {
+      precondition(
+        places == nil && manifest.encoding.positions == nil && count == samples.count,
+        "\(count) rows for the \(samples.count) samples of \(key)")
+    }
+    columns.resize(to: count)
+    columns.places = places
     firstClasses.removeAll(keepingCapacity: true)
     var certificate = Certificate(temperatures: manifest.encoding.temperatures)
-    for index in 0..<samples.count {
+    for index in 0..<count {
       do throws(RowFault) {
-        let row = try row(index, of: rows, label: Int(labels[labels.startIndex + index]))
+        let row = try row(index, of: rows, label: Int(labels[index]))
         fill(index, with: row, of: rows)
         bounds.measure(row, columns, index, rows, into: &certificate)
       } catch {
-        throw Problem(
-          .corrupt, "sample \(samples.lowerBound + index), view \(key.view): \(error.message)")
+        let place = RecordPlace(
+          row: index, firstSample: samples.lowerBound, view: key.view, places)
+        throw Problem(.corrupt, "\(place): \(error.message)")
       }
     }
     let header = BlockHeader(
-      key: key, firstSample: samples.lowerBound, rows: samples.count, viewDigest: viewDigest)
+      key: key, firstSample: samples.lowerBound, rows: count, viewDigest: viewDigest)
     return MeasuredBlock(
       header: header, columns: columns, certificate: certificate, classSums: [:],
       firstClasses: firstClasses, keptRows: [])

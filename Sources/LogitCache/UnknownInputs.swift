@@ -15,14 +15,20 @@ extension DataSetIdentity {
   ///
   /// The fingerprint is over the text "imported rows" and a line feed, n, the labels' digest, and every class name with its
   /// length in bytes; numbers are UInt64 (docs/FORMAT.md, section 4).
-  /// - Parameter labels: one for each sample, in 0..<C.
-  public init(importedRows name: String, labels: [Int32], classNames: [String]) {
+  /// - Parameters:
+  ///   - labels: one for each sample, in 0..<C; or [samples, positions], -1 where a position has none.
+  ///   - positions: the labels of each sample.
+  public init(
+    importedRows name: String, labels: [Int32], positions: Int = 1, classNames: [String]
+  ) {
     var builder = DigestBuilder()
     builder.append("imported rows\n")
-    builder.append(UInt64(labels.count))
+    builder.append(UInt64(labels.count / positions))
     builder.append(LabelTable.digest(labels).bytes)
     for name in classNames { builder.append(sized: name) }
-    self.init(name: name, fingerprint: builder.finish(), labels: labels, classNames: classNames)
+    self.init(
+      name: name, fingerprint: builder.finish(), labels: labels, positions: positions,
+      classNames: classNames)
   }
 }
 

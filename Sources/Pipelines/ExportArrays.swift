@@ -17,35 +17,37 @@ func writeArrays(
     wantsRows
     ? [try FullRowColumn(cache, part, fillsEvenly: job.fillsEvenly)]
     : recordColumns(of: cache, part)
-  if job.format != .npy { columns.append(labelColumn(part)) }
+  if job.format != .npy && part.isRagged { columns += placeColumns(part) }
   let file: ArrayFileWriter
   var arrays = columns.map(\.description)
   if job.format == .npy {
     file = try ArrayFileWriter(npy: out, arrays[0])
   } else {
+    let labels = try LabelArray(of: cache, part)
+    arrays.append(.init("labels", .int32, labels.shape))
     arrays.append(.init("samples", .int64, [part.samples.count]))
     arrays.append(.init("views", .int32, [part.views.count]))
+    if part.isRagged { arrays.append(.init("counts", .int32, part.viewShape())) }
     file = try ArrayFileWriter(safetensors: out, arrays, metadata: metadata(of: cache))
+    try file.write(labels.values, to: "labels", at: 0)
     try file.write(part.views.map { Int32($0) }, to: "views", at: 0)
   }
   try part.forEachStrip(
     of: cache, recordBytes: columns.reduce(0) { $0 + $1.recordBytes },
     coefficients: wantsRows, ranking: columns.contains { $0.description.name == "ranking" },
     begin: { strip in
-      for index in columns.indices { columns[index].begin(strip.count * part.views.count) }
+      for index in columns.indices { columns[index].begin(strip.records.count) }
     },
-    { batch, rows, view in
-      for index in columns.indices {
-        columns[index].take(batch, rows, view: view, of: part.views.count)
-      }
+    { batch, records in
+      for index in columns.indices { columns[index].take(batch, records) }
     },
     end: { strip in
-      for column in columns {
-        try column.write(to: file, samples: strip, views: part.views.count)
-      }
+      for column in columns { try column.write(to: file, strip.records) }
       guard job.format != .npy else { return }
-      let numbers = strip.map { Int64(part.samples.lowerBound + $0) }
-      try file.write(numbers, to: "samples", at: strip.lowerBound)
+      try file.write(strip.samples.map { Int64($0) }, to: "samples", at: strip.place)
+      if part.isRagged {
+        try file.write(strip.counts, to: "counts", at: strip.place * part.views.count)
+      }
     })
   try file.commit()
   return (arrays, file.byteCount)
@@ -60,6 +62,7 @@ private func metadata(of cache: CacheReader) -> [String: String] {
     "temperatures": encoding.tailTemperatures.map(\.description).joined(separator: ","),
   ]
   metadata["cacheDigest"] = cache.cacheDigest?.description
+  metadata["positions"] = encoding.positions.map { "\($0.maximum)" }
   return metadata
 }
 
@@ -70,10 +73,10 @@ protocol ExportColumn {
   var recordBytes: Int { get }
   /// Makes room for records.
   mutating func begin(_ records: Int)
-  /// Takes in rows of a view; record (row, view) lies at `row * views + view`.
-  mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int)
-  /// Writes what was taken in.
-  func write(to file: ArrayFileWriter, samples: Range<Int>, views: Int) throws
+  /// Takes in records of a view.
+  mutating func take(_ batch: TeacherBatch, _ records: [ExportRecord])
+  /// Writes what was taken in, which are these of all exported records.
+  func write(to file: ArrayFileWriter, _ records: Range<Int>) throws
 }
 
 /// Some numbers of every record.
@@ -81,21 +84,18 @@ private struct Column<Element: BitwiseCopyable>: ExportColumn {
   let description: ArrayFileWriter.Description
   let width: Int
   let zero: Element
-  /// Whether all views have the same numbers, of which one is kept.
-  var isOfSample = false
-  /// Fills in the numbers of a row.
-  let fill: (TeacherBatch, Int, UnsafeMutableBufferPointer<Element>) -> Void
+  /// Fills in the numbers of a record.
+  let fill: (TeacherBatch, ExportRecord, UnsafeMutableBufferPointer<Element>) -> Void
   private var values: [Element] = []
 
   init(
     _ name: String, _ elements: ArrayFileWriter.Elements, _ part: ExportPart, _ row: [Int],
-    zero: Element, isOfSample: Bool = false,
-    fill: @escaping (TeacherBatch, Int, UnsafeMutableBufferPointer<Element>) -> Void
+    zero: Element,
+    fill: @escaping (TeacherBatch, ExportRecord, UnsafeMutableBufferPointer<Element>) -> Void
   ) {
-    description = .init(name, elements, isOfSample ? [part.samples.count] : part.shape(row))
+    description = .init(name, elements, part.shape(row))
     width = row.reduce(1, *)
     self.zero = zero
-    self.isOfSample = isOfSample
     self.fill = fill
   }
 
@@ -105,28 +105,49 @@ private struct Column<Element: BitwiseCopyable>: ExportColumn {
     values.setCount(records * width, filler: zero)
   }
 
-  mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int) {
-    if isOfSample && view > 0 { return }
-    let (stride, width, fill) = (isOfSample ? 1 : views, width, fill)
+  mutating func take(_ batch: TeacherBatch, _ records: [ExportRecord]) {
+    let (width, fill) = (width, fill)
     values.withUnsafeMutableBufferPointer { values in
-      for (place, row) in rows.enumerated() {
-        let start = (place * stride + view) * width
-        fill(batch, row, UnsafeMutableBufferPointer(rebasing: values[start..<start + width]))
+      for record in records {
+        let start = record.place * width
+        fill(batch, record, UnsafeMutableBufferPointer(rebasing: values[start..<start + width]))
       }
     }
   }
 
-  func write(to file: ArrayFileWriter, samples: Range<Int>, views: Int) throws {
-    let stride = (isOfSample ? 1 : views) * width
+  func write(to file: ArrayFileWriter, _ records: Range<Int>) throws {
     try file.write(
-      values[..<(samples.count * stride)], to: description.name, at: samples.lowerBound * stride)
+      values[..<(records.count * width)], to: description.name, at: records.lowerBound * width)
   }
 }
 
-private func labelColumn(_ part: ExportPart) -> any ExportColumn {
-  Column("labels", .int32, part, [], zero: Int32(0), isOfSample: true) { batch, row, target in
-    target[0] = batch.labels[row]
+/// The labels of the exported samples [samples], or of all their positions, -1 where one has none.
+private struct LabelArray {
+  let values: [Int32]
+  let shape: [Int]
+
+  init(of cache: CacheReader, _ part: ExportPart) throws {
+    let positions = cache.manifest.encoding.positions
+    let width = positions?.labels == .position ? positions?.maximum ?? 1 : 1
+    values = Array(
+      try cache.labels[part.samples.lowerBound * width..<part.samples.upperBound * width])
+    shape = [part.samples.count] + (positions?.labels == .position ? [width] : [])
   }
+}
+
+/// Sample, view and position of every record.
+private func placeColumns(_ part: ExportPart) -> [any ExportColumn] {
+  [
+    Column("record-samples", .int64, part, [], zero: Int64(0)) { _, record, target in
+      target[0] = Int64(record.sample)
+    },
+    Column("record-views", .int32, part, [], zero: Int32(0)) { _, record, target in
+      target[0] = Int32(record.view)
+    },
+    Column("record-positions", .int32, part, [], zero: Int32(0)) { _, record, target in
+      target[0] = Int32(record.position)
+    },
+  ]
 }
 
 /// The fields of a record, each an array.
@@ -134,43 +155,45 @@ private func recordColumns(of cache: CacheReader, _ part: ExportPart) -> [any Ex
   let encoding = cache.manifest.encoding
   let k = encoding.k
   var columns: [any ExportColumn] = [
-    Column("ids", .int32, part, [k], zero: Int32(0)) { batch, row, target in
-      for rank in 0..<k { target[rank] = batch.classIDs[row * k + rank] }
+    Column("ids", .int32, part, [k], zero: Int32(0)) { batch, record, target in
+      for rank in 0..<k { target[rank] = batch.classIDs[record.row * k + rank] }
     },
-    Column("logits", .float32, part, [k], zero: Float(0)) { batch, row, target in
-      for rank in 0..<k { target[rank] = batch.largestLogits[row] - batch.gaps[row * k + rank] }
+    Column("logits", .float32, part, [k], zero: Float(0)) { batch, record, target in
+      for rank in 0..<k {
+        target[rank] = batch.largestLogits[record.row] - batch.gaps[record.row * k + rank]
+      }
     },
-    Column("label-logits", .float32, part, [], zero: Float(0)) { batch, row, target in
-      target[0] = batch.largestLogits[row] - batch.labelGaps[row]
+    Column("label-logits", .float32, part, [], zero: Float(0)) { batch, record, target in
+      target[0] = batch.largestLogits[record.row] - batch.labelGaps[record.row]
     },
-    Column("label-ranks", .int32, part, [], zero: Int32(0)) { batch, row, target in
-      target[0] = batch.labelRanks[row]
+    Column("label-ranks", .int32, part, [], zero: Int32(0)) { batch, record, target in
+      target[0] = batch.labelRanks[record.row]
     },
   ]
   if encoding.knowsLogSumExp {
     columns.append(
-      Column("log-sum-exp", .float64, part, [], zero: 0.0) { batch, row, target in
-        target[0] = batch.logSumExp(row)
+      Column("log-sum-exp", .float64, part, [], zero: 0.0) { batch, record, target in
+        target[0] = batch.logSumExp(record.row)
       })
   }
   let tails = encoding.tailTemperatures.count
   if tails > 0 {
     columns.append(
-      Column("log-tail-ratios", .float32, part, [tails], zero: Float(0)) { batch, row, target in
-        for t in 0..<tails { target[t] = batch.logTailRatios[row * tails + t] }
+      Column("log-tail-ratios", .float32, part, [tails], zero: Float(0)) { batch, record, target in
+        for t in 0..<tails { target[t] = batch.logTailRatios[record.row * tails + t] }
       })
   }
   if encoding.featureWidth != nil {
     columns.append(
-      Column("feature-norms", .float32, part, [], zero: Float(0)) { batch, row, target in
-        target[0] = batch.featureNorms[row]
+      Column("feature-norms", .float32, part, [], zero: Float(0)) { batch, record, target in
+        target[0] = batch.featureNorms[record.row]
       })
   }
   if encoding.ranking != nil {
     let classes = encoding.classes
     columns.append(
-      Column("ranking", .int32, part, [classes], zero: Int32(0)) { batch, row, target in
-        for rank in 0..<classes { target[rank] = batch.ranking[row * classes + rank] }
+      Column("ranking", .int32, part, [classes], zero: Int32(0)) { batch, record, target in
+        for rank in 0..<classes { target[rank] = batch.ranking[record.row * classes + rank] }
       })
   }
   return columns

@@ -11,21 +11,14 @@ func writeLines(of cache: CacheReader, _ part: ExportPart, to path: String?) thr
   let file = try path.map { try AtomicFile($0) }
   let encoding = cache.manifest.encoding
   let writer = LineWriter(encoding)
-  var first = part.samples.lowerBound
   var lines: [String] = []
   var bytes = 0
   try part.forEachStrip(
     of: cache, recordBytes: writer.usualBytes, coefficients: false,
     ranking: encoding.ranking != nil,
-    begin: { strip in
-      first = part.samples.lowerBound + strip.lowerBound
-      lines = Array(repeating: "", count: strip.count * part.views.count)
-    },
-    { batch, rows, view in
-      for (place, row) in rows.enumerated() {
-        lines[place * part.views.count + view] = writer.line(
-          batch, row, sample: first + place, view: part.views.lowerBound + view)
-      }
+    begin: { strip in lines = Array(repeating: "", count: strip.records.count) },
+    { batch, records in
+      for record in records { lines[record.place] = writer.line(batch, record) }
     },
     end: { _ in
       try write(lines.joined(), to: file, at: &bytes)
@@ -67,7 +60,8 @@ private struct LineWriter {
     256 + 24 * encoding.k + 24 * tails.count + (encoding.ranking == nil ? 0 : 8 * encoding.classes)
   }
 
-  func line(_ batch: TeacherBatch, _ row: Int, sample: Int, view: Int) -> String {
+  func line(_ batch: TeacherBatch, _ record: ExportRecord) -> String {
+    let row = record.row
     let (k, largest) = (batch.k, batch.largestLogits[row])
     let head = row * k..<(row + 1) * k
     var text = "{"
@@ -83,11 +77,12 @@ private struct LineWriter {
       text += ",\"logTailRatios\":{" + ratios.joined(separator: ",") + "}"
     }
     text += ",\"logits\":" + list(head) { "\(largest - batch.gaps[$0])" }
+    if encoding.positions != nil { text += ",\"position\":\(record.position)" }
     if batch.hasRanking {
       let ranking = row * batch.classes..<(row + 1) * batch.classes
       text += ",\"ranking\":" + list(ranking) { "\(batch.ranking[$0])" }
     }
-    return text + ",\"sample\":\(sample),\"view\":\(view)}\n"
+    return text + ",\"sample\":\(record.sample),\"view\":\(record.view)}\n"
   }
 
   private func list(_ places: Range<Int>, _ text: (Int) -> String) -> String {

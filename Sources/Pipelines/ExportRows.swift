@@ -40,15 +40,13 @@ struct FullRowColumn: ExportColumn {
 
   mutating func begin(_ records: Int) { values.setCount(records * classes, filler: 0) }
 
-  mutating func take(_ batch: TeacherBatch, _ rows: Range<Int>, view: Int, of views: Int) {
-    if let axes {
-      return rebuild(batch, rows, axes) { place in place * views + view }
-    }
+  mutating func take(_ batch: TeacherBatch, _ records: [ExportRecord]) {
+    if let axes { return rebuild(batch, records, axes) }
     let tailSteps = tailSteps
-    for (place, row) in rows.enumerated() {
-      fill(place * views + view) { target in
-        if batch.k < target.count { spread(batch, row, tailSteps, over: target) }
-        lay(batch, row, over: target)
+    for record in records {
+      fill(record.place) { target in
+        if batch.k < target.count { spread(batch, record.row, tailSteps, over: target) }
+        lay(batch, record.row, over: target)
       }
     }
   }
@@ -63,25 +61,24 @@ struct FullRowColumn: ExportColumn {
     }
   }
 
-  func write(to file: ArrayFileWriter, samples: Range<Int>, views: Int) throws {
-    let stride = views * classes
+  func write(to file: ArrayFileWriter, _ records: Range<Int>) throws {
     try file.write(
-      values[..<(samples.count * stride)], to: description.name, at: samples.lowerBound * stride)
+      values[..<(records.count * classes)], to: description.name, at: records.lowerBound * classes)
   }
 
   /// Rebuilds rows from their coefficients, at most 2^21 numbers at once.
   private mutating func rebuild(
-    _ batch: TeacherBatch, _ rows: Range<Int>, _ axes: SubspaceAxes, _ place: (Int) -> Int
+    _ batch: TeacherBatch, _ records: [ExportRecord], _ axes: SubspaceAxes
   ) {
     let most = max(1, (1 << 21) / classes)
-    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: most) {
-      let some = first..<min(first + most, rows.upperBound)
+    for first in stride(from: 0, to: records.count, by: most) {
+      let some = records[first..<min(first + most, records.count)]
       strip.resize(to: some.count)
-      for row in some { strip.copyRow(row, of: batch, to: row - first) }
+      for (row, record) in some.enumerated() { strip.copyRow(record.row, of: batch, to: row) }
       axes.rebuild(strip, into: &rebuilt, ordered: false)
       let rebuilt = rebuilt
-      for row in some {
-        fill(place(row - rows.lowerBound)) { lay(rebuilt, row - first, over: $0) }
+      for (row, record) in some.enumerated() {
+        fill(record.place) { lay(rebuilt, row, over: $0) }
       }
     }
   }

@@ -25,13 +25,14 @@ struct ImportedRows: FullRows {
   private let conversion: LogitConversion
   private let classes: Int
   private let featureWidth: Int
+  private let positions: Positions?
   private let allLabels: [Int32]
   private(set) var logits: [Float]
   private(set) var features: [Float]
   private(set) var labels: [Int32] = []
-  var places: RowPlaces? { nil }
+  private(set) var places: RowPlaces?
 
-  /// - Parameter labels: of every sample.
+  /// - Parameter labels: of every sample, or of all their positions.
   init(
     _ values: ArrayFile, _ kind: OutputKind, features: ArrayFile?, _ layout: ImportLayout,
     _ views: ImportedViews, _ encoding: Encoding, labels: [Int32]
@@ -44,26 +45,31 @@ struct ImportedRows: FullRows {
     conversion = LogitConversion(kind, source: "it", setting: "--kind")
     classes = encoding.classes
     featureWidth = encoding.featureWidth ?? 0
-    logits = Array(repeating: 0, count: encoding.blockRows * classes)
+    positions = encoding.positions
+    let rows = encoding.blockRows * (encoding.positions?.maximum ?? 1)
+    logits = Array(repeating: 0, count: rows * classes)
     self.features = Array(repeating: 0, count: encoding.blockRows * featureWidth)
   }
 
   mutating func fill(_ samples: Range<Int>, view: Int) throws -> Digest {
-    labels = Array(allLabels[samples])
-    try layout.read(values, samples, view: view, width: classes, into: &logits)
+    let part = try ImportPart(samples, view: view, of: layout, labels: allLabels, positions)
+    (labels, places) = (part.labels, part.places)
+    try part.read(values, width: classes, into: &logits)
     let (classes, conversion) = (classes, conversion)
     try logits.withUnsafeMutableBufferPointer { logits in
-      for (row, sample) in samples.enumerated() {
+      for row in 0..<part.count {
         let values = logits[row * classes..<(row + 1) * classes]
         do {
           try conversion.convert(UnsafeMutableBufferPointer(rebasing: values))
         } catch let problem as Problem {
-          throw Problem(problem.kind, "sample \(sample), view \(view): \(problem.message)")
+          let place = RecordPlace(
+            row: row, firstSample: samples.lowerBound, view: view, part.places)
+          throw Problem(problem.kind, "\(place): \(problem.message)")
         }
       }
     }
     if let featureFile {
-      try layout.read(featureFile, samples, view: view, width: featureWidth, into: &features)
+      try part.read(featureFile, width: featureWidth, into: &features)
     }
     return try views.digest(samples, view: view)
   }
@@ -82,10 +88,10 @@ struct SparseArrays: Sendable {
   var width: Int { ids.shape[ids.shape.count - 1] }
 
   static func open(
-    _ files: ImportJob.SparseFiles, viewsFirst: Bool
+    _ files: ImportJob.SparseFiles, viewsFirst: Bool, _ positions: ImportJob.Positions?
   ) throws -> (SparseArrays, ImportLayout) {
     let ids = try ArrayFile(files.ids)
-    let layout = try ImportLayout(of: ids, viewsFirst: viewsFirst)
+    let layout = try ImportLayout(of: ids, viewsFirst: viewsFirst, positions)
     try ids.demand(isIndex: true)
     func open(_ name: String, _ rowAxes: [Int], isIndex: Bool) throws -> ArrayFile {
       try layout.open(name, rowAxes: rowAxes, isIndex: isIndex, beside: ids)
@@ -139,26 +145,26 @@ struct SparseBlocks: BlockSource {
     _ key: BlockKey, _ encoder: BlockEncoder, learning: (index: Int, count: Int)?
   ) throws -> MeasuredBlock {
     let samples = manifest.samples(of: key)
+    let part = try ImportPart(
+      samples, view: key.view, of: layout, labels: labels, manifest.encoding.positions)
     return try meter.measure(
-      read(samples, view: key.view), labels: labels[samples], key,
+      read(part), labels: part.labels, places: part.places, key,
       viewDigest: try views.digest(samples, view: key.view))
   }
 
-  private func read(_ samples: Range<Int>, view: Int) throws -> SparseRows {
+  private func read(_ part: ImportPart) throws -> SparseRows {
     func floats(_ file: ArrayFile, width: Int) throws -> [Float] {
-      var values = [Float](repeating: 0, count: samples.count * width)
-      try layout.read(file, samples, view: view, width: width, into: &values)
+      var values = [Float](repeating: 0, count: part.count * width)
+      try part.read(file, width: width, into: &values)
       return values
     }
     func integers(_ file: ArrayFile, width: Int) throws -> [Int] {
-      try layout.collect(samples, view: view, width: width) { try file.integers($0) }
+      try part.collect(width: width) { try file.integers($0) }
     }
     return SparseRows(
       width: arrays.width, ids: try integers(arrays.ids, width: arrays.width),
       logits: try floats(arrays.values, width: arrays.width),
-      logSumExps: try layout.collect(samples, view: view, width: 1) {
-        try arrays.logSumExp.doubles($0)
-      },
+      logSumExps: try part.collect(width: 1) { try arrays.logSumExp.doubles($0) },
       // A sum of many terms is a few units in the last place off.
       rounding: Double(sign: .plus, exponent: 4 - arrays.logSumExp.significantBits, significand: 1),
       labelLogits: try arrays.labelLogits.map { try floats($0, width: 1) } ?? [],

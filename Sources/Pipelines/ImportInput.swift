@@ -9,7 +9,8 @@ import Views
 struct ImportInput: Sendable {
   let layout: ImportLayout
   private let rows: Rows
-  private let labels: [Int32]
+  private let labels: ImportLabels
+  private let positions: Positions?
   private let dataSet: DataSetIdentity
   private let classes: Int
   /// Renders the views that the teacher saw; `nil` when nobody knows them.
@@ -30,22 +31,24 @@ struct ImportInput: Sendable {
         .corrupt,
         "\(first.name) has \(samples) samples, data set \(dataSet.name) has \(dataSet.count)")
     }
-    if let dataSet, dataSet.positions > 1 {
-      throw Problem(
-        .corrupt,
-        "data set \(dataSet.name) has labels for \(dataSet.positions) positions of a sample, and import "
-          + "takes one row for each view: leave out --data")
-    }
     let classNames = try ImportInput.classNames(job, dataSet, rows)
     classes = classNames.count
-    labels = try ImportInput.labels(job, dataSet, samples: samples, classes: classes, first)
+    labels = try ImportLabels(job, dataSet, samples: samples, classes: classes, first)
+    positions = try labels.positions(job.positions, layout, first)
+    if positions != nil, rows.hasFeatures {
+      throw Problem(
+        .usage,
+        "--features are kept of one record per view: leave them out where rows have positions")
+    }
     self.dataSet =
       dataSet.map {
         DataSetIdentity(
-          name: $0.name, fingerprint: $0.fingerprint, labels: $0.labels, classNames: $0.classNames)
+          name: $0.name, fingerprint: $0.fingerprint, labels: $0.labels, positions: $0.positions,
+          classNames: $0.classNames)
       }
       ?? DataSetIdentity(
-        importedRows: job.name ?? "imported rows", labels: labels, classNames: classNames)
+        importedRows: job.name ?? "imported rows", labels: labels.values,
+        positions: labels.positions, classNames: classNames)
     if let dataSet, let views = job.views {
       let recipe = try views.recipe.map { try Recipe(contentsOf: $0) } ?? .identity
       augmenter = try Augmenter(dataSet: dataSet, recipe: recipe, seed: views.seed)
@@ -59,7 +62,9 @@ struct ImportInput: Sendable {
 
   /// Refuses files that were changed since they were opened.
   func demandUnchanged() throws {
-    for file in rows.files { try file.demandUnchanged() }
+    for file in rows.files + (layout.places?.named.map(\.file) ?? []) {
+      try file.demandUnchanged()
+    }
   }
 
   /// What makes the blocks.
@@ -72,7 +77,7 @@ struct ImportInput: Sendable {
       dataSet: dataSet, recipe: recipe ?? .unknown, seed: augmenter?.seed ?? 0,
       views: layout.views, teacher: try identity(job), encoding: encoding)
     let views = ImportedViews(augmenter: augmenter)
-    let (layout, labels) = (layout, labels)
+    let (layout, labels) = (layout, labels.values)
     switch rows {
     case .full(let values, let kind, let features):
       return try BlockWork(manifest, labels: labels) {
@@ -94,7 +99,8 @@ struct ImportInput: Sendable {
     case .full(_, _, let features):
       return Encoding(
         classes: classes, k: try job.kept.headClasses(of: classes),
-        featureWidth: features?.shape.last, subspaceTail: job.kept.tail, ranking: job.kept.ranking)
+        featureWidth: features?.shape.last, subspaceTail: job.kept.tail, ranking: job.kept.ranking,
+        positions: positions)
     case .sparse(let arrays):
       guard job.kept.tail == nil, job.kept.ranking == nil else {
         throw Problem(
@@ -108,7 +114,8 @@ struct ImportInput: Sendable {
         )
       }
       return Encoding(
-        classes: classes, k: k, temperatures: SparseMeter.temperatures(k: k, classes: classes))
+        classes: classes, k: k, temperatures: SparseMeter.temperatures(k: k, classes: classes),
+        positions: positions)
     }
   }
 }
@@ -121,6 +128,10 @@ extension ImportInput.Rows {
     case .sparse(let arrays): arrays.named.map(\.file)
     }
   }
+
+  fileprivate var hasFeatures: Bool {
+    if case .full(_, _, .some) = self { true } else { false }
+  }
 }
 
 // Opening and checking.
@@ -129,7 +140,7 @@ extension ImportInput {
     switch job.rows {
     case .full(let name, let kind, let features):
       let values = try ArrayFile(name)
-      let layout = try ImportLayout(of: values, viewsFirst: job.viewsFirst)
+      let layout = try ImportLayout(of: values, viewsFirst: job.viewsFirst, job.positions)
       try values.demand(isIndex: false)
       if kind == nil { try refuseProbabilities(in: values) }
       let features = try features.map {
@@ -137,7 +148,8 @@ extension ImportInput {
       }
       return (.full(values: values, kind: kind ?? .logits, features: features), layout)
     case .sparse(let files):
-      let (arrays, layout) = try SparseArrays.open(files, viewsFirst: job.viewsFirst)
+      let (arrays, layout) = try SparseArrays.open(
+        files, viewsFirst: job.viewsFirst, job.positions)
       return (.sparse(arrays), layout)
     }
   }
@@ -194,40 +206,6 @@ extension ImportInput {
     }
     return names
   }
-
-  private static func labels(
-    _ job: ImportJob, _ dataSet: (any DataSet)?, samples: Int, classes: Int, _ rows: ArrayFile
-  ) throws -> [Int32] {
-    guard let name = job.labels else {
-      guard let dataSet else {
-        throw Problem(.usage, "rows need labels: give --labels, or the data set with --data")
-      }
-      return dataSet.labels
-    }
-    let file = try ArrayFile(name)
-    guard file.shape == [samples] else {
-      throw Problem(
-        .corrupt,
-        "\(name) has the shape \(file.shape), \(rows.name) has \(samples) samples: [\(samples)] is "
-          + "expected")
-    }
-    try file.demand(isIndex: true)
-    let labels = try file.integers(0..<samples)
-    if let sample = labels.firstIndex(where: { !(0..<classes).contains($0) }) {
-      throw Problem(
-        .corrupt,
-        "\(name): sample \(sample) has the label \(labels[sample]), the classes are 0..<\(classes)")
-    }
-    if let dataSet,
-      let sample = labels.indices.first(where: { labels[$0] != Int(dataSet.labels[$0]) })
-    {
-      throw Problem(
-        .corrupt,
-        "\(name): sample \(sample) has the label \(labels[sample]), data set \(dataSet.name) says "
-          + "\(dataSet.labels[sample])")
-    }
-    return labels.map { Int32($0) }
-  }
 }
 
 // The teacher's identity.
@@ -240,6 +218,7 @@ extension ImportInput {
       "kind": .string("import"), "axes": .string(layout.name),
     ]
     members["name"] = job.teacherName.map { .string($0) }
+    for (name, file) in layout.places?.named ?? [] { members[name] = try content(of: file) }
     switch rows {
     case .full(let values, let kind, let features):
       members["rows"] = try content(of: values)

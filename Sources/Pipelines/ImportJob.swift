@@ -41,8 +41,26 @@ package struct ImportJob: Sendable {
     }
   }
 
+  /// Rows at several positions of a view: time steps, tokens, proposals.
+  package struct Positions: Sendable {
+    /// The file that says how many rows each view has; `nil` where the arrays have an axis of positions, of which all
+    /// count.
+    package var counts: String?
+    /// The file with the position of each row; `nil` where a view has its first ones.
+    package var places: String?
+    /// M, where labels and axes do not say it; `nil` for the most that occur.
+    package var maximum: Int?
+
+    /// All settings.
+    package init(counts: String? = nil, places: String? = nil, maximum: Int? = nil) {
+      (self.counts, self.places, self.maximum) = (counts, places, maximum)
+    }
+  }
+
   /// The rows.
   package var rows: Rows
+  /// Where they are at several positions of a view; `nil` for one row a view.
+  package var positions: Positions?
   /// Whether views are the first axis and samples the second.
   package var viewsFirst: Bool
   /// The labels' file; `nil` for those of the data set.

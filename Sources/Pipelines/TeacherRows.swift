@@ -76,7 +76,7 @@ struct TeacherRows {
       try augmenter.render(samples: batch, view: view, into: &views)
       views.appendTensors(to: &pixels)
       if let positions {
-        try addPositions(of: batch, positions)
+        try addPositions(of: batch, view: view, positions)
       } else {
         let rows = count..<count + batch.count
         try session.logits(of: views, into: &logits, rows * classes)
@@ -87,7 +87,9 @@ struct TeacherRows {
   }
 
   /// Adds the rows of the views that are rendered, at the positions that count.
-  private mutating func addPositions(of samples: Range<Int>, _ positions: Positions) throws {
+  private mutating func addPositions(
+    of samples: Range<Int>, view: Int, _ positions: Positions
+  ) throws {
     let maximum = positions.maximum
     spokenPlaces = RowPlaces()
     try session.logits(
@@ -98,7 +100,9 @@ struct TeacherRows {
     let all = augmenter.dataSet.labels
     if positions.labels == .position {
       let part = all[samples.lowerBound * maximum..<samples.upperBound * maximum]
-      spokenPlaces = RowPlaces(labels: part, maximum: maximum)
+      let labelled = RowPlaces(labels: part, maximum: maximum)
+      try labelled.demandRows(among: spokenPlaces, firstSample: samples.lowerBound, view: view)
+      spokenPlaces = labelled
     }
     for (index, sample) in samples.enumerated() {
       let rows = spokenPlaces.positions[spokenPlaces.rows(of: index)]

@@ -154,6 +154,32 @@ struct OutputReader {
     }
   }
 
+  /// Writes rows [`places.rows`, model classes], as logits, to their places in [samples, positions, kept
+  /// classes]; what is at other places is left as it is.
+  ///
+  /// - Throws: as `read`.
+  func read(
+    _ rows: Span<Float>, at places: RowPlaces, into logits: inout MutableSpan<Float>
+  ) throws {
+    let width = indices.count
+    precondition(
+      logits.count == places.samples * plan.positions * width
+        && rows.count == places.rows * plan.classes,
+      "room for \(logits.count) of \(places.samples) x \(plan.positions) x \(width)")
+    try rows.withUnsafeBufferPointer { rows in
+      try logits.withUnsafeMutableBufferPointer { logits in
+        for sample in 0..<places.samples {
+          for row in places.rows(of: sample) {
+            let start = (sample * plan.positions + Int(places.positions[row])) * width
+            let target = UnsafeMutableBufferPointer(rebasing: logits[start..<start + width])
+            take(rows.baseAddress! + row * plan.classes, into: target)
+            try conversion.convert(target)
+          }
+        }
+      }
+    }
+  }
+
   /// Whether no class is likelier than blank.
   ///
   /// A row with NaN is not: who writes the record refuses it.

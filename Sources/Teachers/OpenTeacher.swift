@@ -20,7 +20,7 @@ public func openTeacher(
   if configuration["kind"]?.string == "worker" {
     return try WorkerTeacher(
       configuration: configuration, path: path, inputShape: dataSet.shape,
-      classNames: dataSet.classNames)
+      classNames: dataSet.classNames, positions: dataSet.positions)
   }
   let weights = Files.path(configuration["weights"]?.string ?? "", relativeTo: path)
   return try NativeTeacher(

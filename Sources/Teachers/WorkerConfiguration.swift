@@ -51,7 +51,9 @@ struct WorkerConfiguration: Sendable {
   }
 
   /// What the program asks for, as the payload of a hello.
-  func hello(_ shape: SampleShape, classNames: [String]) throws -> [UInt8] {
+  ///
+  /// - Parameter positions: the labels of a sample.
+  func hello(_ shape: SampleShape, classNames: [String], positions: Int) throws -> [UInt8] {
     let size = payloadSize(shape, count: batch)
     guard size <= WorkerFrame.limit else {
       throw Problem(
@@ -62,7 +64,7 @@ struct WorkerConfiguration: Sendable {
     let hello: JSONValue = .object([
       "batch": .integer(batch), "classes": .integer(classNames.count),
       "classNames": .array(classNames.map { .string($0) }), "input": shape.workerInput,
-      "parameters": parameters,
+      "parameters": parameters, "positions": .integer(positions),
     ])
     return Array(try canonicalJSON(hello).utf8)
   }

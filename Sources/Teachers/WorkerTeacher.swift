@@ -1,5 +1,6 @@
 public import Basics
 public import DataSets
+import Losses
 import Views
 
 /// A teacher in a child process, in any language (docs/WORKER.md).
@@ -11,6 +12,8 @@ public struct WorkerTeacher: Teacher {
   public let identity: JSONValue
   /// See `Teacher`.
   public var classes: Int { map.indices.count }
+  /// See `Teacher`.
+  public var positions: Int { pool.welcome.positions }
   /// See `Teacher`.
   public var featureWidth: Int { pool.welcome.featureWidth }
   /// See `Teacher`.
@@ -26,16 +29,19 @@ public struct WorkerTeacher: Teacher {
   /// - Parameters:
   ///   - configuration: fits `schemas/teacher.schema.json`, with kind `worker`.
   ///   - path: the configuration's file; the worker starts in its folder.
+  ///   - positions: the labels of a sample.
   /// - Throws: `Problem`: no such command, a worker that ends or says no, or one whose classes are not
   ///   the data set's.
   public init(
-    configuration value: JSONValue, path: String, inputShape: SampleShape, classNames: [String]
+    configuration value: JSONValue, path: String, inputShape: SampleShape, classNames: [String],
+    positions: Int = 1
   ) throws {
     configuration = try WorkerConfiguration(value, path: path)
     shape = inputShape
     batchSize = configuration.batch
     pool = try WorkerPool(
-      configuration, hello: configuration.hello(inputShape, classNames: classNames))
+      configuration,
+      hello: configuration.hello(inputShape, classNames: classNames, positions: positions))
     let welcome = pool.welcome
     try configuration.demandRoom(for: welcome)
     output = OutputPlan(welcome, configuration)
@@ -51,7 +57,7 @@ public struct WorkerTeacher: Teacher {
       "kind": .string("worker"),
       "protocol": .integer(Int(WorkerFrame.version)),
       "worker": welcome.identity,
-      "output": output.workerIdentity,
+      "output": output.workerIdentity(welcome),
       "batch": .integer(configuration.batch),
       "classes": map.identity,
     ])
@@ -70,7 +76,7 @@ private final class WorkerSession: TeacherSession {
   private var reader: OutputReader
   /// Of the batch that is sent.
   private var frame: [UInt8] = []
-  private var answer = WorkerAnswer()
+  private var answer: WorkerAnswer?
 
   init(_ pool: WorkerPool, _ shape: SampleShape, batch: Int, _ reader: OutputReader) {
     self.pool = pool
@@ -80,21 +86,56 @@ private final class WorkerSession: TeacherSession {
   }
 
   func logits(of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>) throws {
+    precondition(pool.welcome.positions == 1, "\(pool.welcome.positions) rows for one of a view")
+    let answer = try ask(batch)
+    try answer.withRows { try reader.read($0, count: batch.count, into: &logits) }
+    let (width, views) = (logits.count / batch.count, batch.count)
+    try logits.demandFinite(0..<logits.count, pool.welcome) { place in
+      "class \(place % width) of view \(place / width) of a batch of \(views)"
+    }
+  }
+
+  func logits(
+    of batch: borrowing ViewBatch, into logits: inout MutableSpan<Float>,
+    places: inout RowPlaces
+  ) throws {
+    let answer = try ask(batch)
+    guard let given = answer.places else { preconditionFailure("one row for many of a view") }
+    try answer.withRows { try reader.read($0, at: given, into: &logits) }
+    let (positions, views) = (pool.welcome.positions, batch.count)
+    let width = logits.count / (views * positions)
+    for view in 0..<views {
+      let counting = given.positions[given.rows(of: view)]
+      for position in counting.lazy.map({ Int($0) }) {
+        let start = (view * positions + position) * width
+        try logits.demandFinite(start..<start + width, pool.welcome) { place in
+          "class \(place - start) at position \(position) of view \(view) of a batch of \(views)"
+        }
+      }
+      places.append(sampleAt: counting)
+    }
+  }
+
+  /// Sends views and waits for what the worker says.
+  private func ask(_ batch: borrowing ViewBatch) throws -> WorkerAnswer {
     precondition(batch.shape == shape, "views of \(batch.shape) for a worker of \(shape)")
     precondition((1...self.batch).contains(batch.count), "\(batch.count) of \(self.batch) views")
     fillFrame(with: batch)
-    let welcome = pool.welcome
-    answer = try WorkerAnswer(pool.answer(to: &frame).payload, count: batch.count, welcome)
-    try answer.withRows { try reader.read($0, count: batch.count, into: &logits) }
-    try logits.demandFinite(width: logits.count / batch.count, "class", welcome.name)
+    let answer = try WorkerAnswer(
+      pool.answer(to: &frame).payload, count: batch.count, pool.welcome)
+    self.answer = answer
+    return answer
   }
 
   func features(into features: inout MutableSpan<Float>) throws {
-    answer.withFeatures { values in
+    answer?.withFeatures { values in
       precondition(features.count == values.count, "\(features.count) of \(values.count) features")
       for index in 0..<values.count { features[index] = values[index] }
     }
-    try features.demandFinite(width: pool.welcome.featureWidth, "feature", pool.welcome.name)
+    let (width, views) = (pool.welcome.featureWidth, features.count / pool.welcome.featureWidth)
+    try features.demandFinite(0..<features.count, pool.welcome) { place in
+      "feature \(place % width) of view \(place / width) of a batch of \(views)"
+    }
   }
 
   /// Writes the views into the frame; its header comes later.
@@ -110,74 +151,20 @@ private final class WorkerSession: TeacherSession {
   }
 }
 
-/// What a worker gave for a batch.
-private struct WorkerAnswer {
-  /// Four counts, rows, features (docs/WORKER.md).
-  private let payload: [UInt8]
-  /// Where the features begin.
-  private let middle: Int
-  private static let start = 16
-
-  init() { (payload, middle) = ([UInt8](repeating: 0, count: Self.start), Self.start) }
-
-  /// - Throws: `Problem(.corrupt)` when its shape is not that of the batch and the welcome.
-  init(_ payload: [UInt8], count: Int, _ welcome: WorkerWelcome) throws {
-    let expected = [count, 1, welcome.classes, welcome.featureWidth]
-    let given = (0..<4).map { place -> Int in
-      payload.count < Self.start ? 0 : Int(payload.number(at: 4 * place) as UInt32)
-    }
-    middle = Self.start + 4 * count * welcome.classes
-    let size = middle + 4 * count * welcome.featureWidth
-    guard given == expected else {
-      throw Problem(
-        .corrupt,
-        "worker \(welcome.name) answered a batch of \(count) views with \(Self.text(given)); "
-          + "\(Self.text(expected)) were expected")
-    }
-    guard payload.count == size else {
-      throw Problem(
-        .corrupt,
-        "worker \(welcome.name) answered with \(payload.count) bytes for \(Self.text(given)); "
-          + "these are \(size) bytes")
-    }
-    self.payload = payload
-  }
-
-  private static func text(_ counts: [Int]) -> String {
-    "\(counts[0]) rows of \(counts[2]) classes"
-      + (counts[1] == 1 ? "" : " at \(counts[1]) positions")
-      + (counts[3] == 0 ? "" : " and \(counts[3]) features")
-  }
-
-  func withRows<Result>(_ body: (Span<Float>) throws -> Result) rethrows -> Result {
-    try withFloats(Self.start..<middle, body)
-  }
-
-  func withFeatures<Result>(_ body: (Span<Float>) throws -> Result) rethrows -> Result {
-    try withFloats(middle..<payload.count, body)
-  }
-
-  private func withFloats<Result>(
-    _ range: Range<Int>, _ body: (Span<Float>) throws -> Result
-  ) rethrows -> Result {
-    try payload.withUnsafeBytes {
-      try $0[range].withMemoryRebound(to: Float.self) { try body($0.span) }
-    }
-  }
-}
-
 extension MutableSpan<Float> {
-  /// Refuses what is NaN or infinite, by its place in the batch.
-  fileprivate func demandFinite(width: Int, _ what: String, _ worker: String) throws {
+  /// Refuses what is NaN or infinite.
+  ///
+  /// - Parameter name: names the number at a place.
+  fileprivate func demandFinite(
+    _ range: Range<Int>, _ welcome: WorkerWelcome, _ name: (Int) -> String
+  ) throws {
     var sum: Float = 0
     // 0 for finite values, NaN for others.
-    for index in 0..<count { sum += self[index] * 0 }
+    for index in range { sum += self[index] * 0 }
     guard sum != 0 else { return }
-    for index in 0..<count where !self[index].isFinite {
-      throw Problem(
-        .corrupt,
-        "worker \(worker) gave \(self[index]) for \(what) \(index % width) of view \(index / width) of a "
-          + "batch of \(count / width): its numbers must be finite")
+    for index in range where !self[index].isFinite {
+      throw welcome.problem(
+        "gave \(self[index]) for \(name(index)): its numbers must be finite")
     }
   }
 }
@@ -186,27 +173,34 @@ extension OutputPlan {
   /// For the rows of a worker.
   fileprivate init(_ welcome: WorkerWelcome, _ configuration: WorkerConfiguration) {
     kind = welcome.output
-    layout = .nc
+    layout = welcome.positions == 1 ? .nc : .ntc
     floor = configuration.floor
     blank = nil
     name = "logits"
-    shape = [configuration.batch, welcome.classes]
+    shape = [configuration.batch, welcome.positions, welcome.classes]
     classes = welcome.classes
-    positions = 1
-    rule = nil
+    positions = welcome.positions
+    rule = welcome.positions == 1 ? nil : .every
     model = "worker \(welcome.name)"
   }
 
   /// For a worker's identity.
-  fileprivate var workerIdentity: JSONValue {
-    .object(["kind": .string(kind.rawValue), "floor": .text(floor)])
+  fileprivate func workerIdentity(_ welcome: WorkerWelcome) -> JSONValue {
+    var members: [String: JSONValue] = ["kind": .string(kind.rawValue), "floor": .text(floor)]
+    if positions > 1 {
+      members["position"] = .string(
+        "\(welcome.isRagged ? "some" : "every") of \(positions) positions")
+    }
+    return .object(members)
   }
 }
 
 extension WorkerConfiguration {
   /// Refuses batches whose answers are too long.
   fileprivate func demandRoom(for welcome: WorkerWelcome) throws {
-    let size = 16 + 4 * batch * (welcome.classes + welcome.featureWidth)
+    let places = welcome.isRagged ? 1 + welcome.positions : 0
+    let size =
+      16 + 4 * batch * (places + welcome.positions * welcome.classes + welcome.featureWidth)
     guard size <= WorkerFrame.limit else {
       throw Problem(
         .configuration,

@@ -4,6 +4,10 @@ import Basics
 struct WorkerWelcome: Equatable, Sendable {
   /// C, classes of a row.
   let classes: Int
+  /// M, the positions of a view that may have rows; 1 for one row a view.
+  let positions: Int
+  /// Whether answers say which positions have rows; else all have.
+  let isRagged: Bool
   /// D, 0 for none.
   let featureWidth: Int
   /// What rows are.
@@ -38,8 +42,17 @@ struct WorkerWelcome: Equatable, Sendable {
     }
     classes = try count("classes", 2...1 << 20)
     featureWidth = try count("featureWidth", 0...1 << 16, default: 0)
-    // Reserved: rows at several positions of a view.
-    _ = try count("positions", 1...1, default: 1)
+    positions = try count("positions", 1...4096, default: 1)
+    guard let ragged = value["ragged"] == nil ? false : value["ragged"]?.bool else {
+      throw wrong("ragged", "true or false")
+    }
+    isRagged = ragged
+    guard positions > 1 || !ragged else {
+      throw wrong("ragged", "left out where positions is 1")
+    }
+    guard positions == 1 || featureWidth == 0 else {
+      throw wrong("featureWidth", "0 where positions is above 1: features are kept of whole views")
+    }
     guard let kind = value["output"]?.string.flatMap(OutputKind.init) else {
       throw wrong("output", "logits, log-probabilities, probabilities or sigmoid")
     }
@@ -70,6 +83,8 @@ struct WorkerWelcome: Equatable, Sendable {
   private var leaves: [String: String] {
     var leaves = identity.leaves(at: "identity")
     leaves["classes"] = "\(classes)"
+    leaves["positions"] = "\(positions)"
+    leaves["ragged"] = "\(isRagged)"
     leaves["featureWidth"] = "\(featureWidth)"
     leaves["output"] = output.rawValue
     if let classNames { leaves["classNames"] = classNames.joined(separator: ", ") }

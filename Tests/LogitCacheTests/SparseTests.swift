@@ -45,7 +45,7 @@ private struct Case {
     let encoder = try job.encoder()
     let writer = try CacheWriter(path: path, manifest: job.manifest, labels: job.labels)
     for key in job.manifest.blockKeys {
-      let labels = job.labels[job.manifest.samples(of: key)]
+      let labels = Array(job.labels[job.manifest.samples(of: key)])
       let block = try meter.measure(rows(key), labels: labels, key, viewDigest: .unknownInputs)
       try writer.append([encoder.pack(block)])
     }

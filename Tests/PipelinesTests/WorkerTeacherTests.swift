@@ -145,7 +145,10 @@ import Views
   @Test(arguments: [
     (#"{"output": "rows"}"#, #"welcome whose output is "rows": it must be logits, log-"#),
     (#"{"classes": 1}"#, "classes is 1: it must be a whole number in 2...1048576"),
-    (#"{"positions": 2}"#, "positions is 2: it must be a whole number in 1...1"),
+    (#"{"positions": 4097}"#, "positions is 4097: it must be a whole number in 1...4096"),
+    (#"{"positions": 2, "ragged": 1}"#, "ragged is 1: it must be true or false"),
+    (#"{"ragged": true}"#, "ragged is true: it must be left out where positions is 1"),
+    (#"{"positions": 2, "featureWidth": 3}"#, "featureWidth is 3: it must be 0 where positions is"),
     (#"{"featureWidth": -1}"#, "featureWidth is -1"),
     (#"{"identity": {"weights": "1"}}"#, "an object with a name"),
     (#"{"identity": {"name": "a", "scales": [1, 0.5]}}"#, "identity.scales[1] is a number with a"),

@@ -1,8 +1,10 @@
 """A small worker (docs/WORKER.md) that misbehaves as it is told: python3 fake_worker.py NAME=VALUE ...
 
 Row c of a view is the sum of its elements c, c + C, c + 2 C, ... less 4096, over 512: exact in float32.
-With shares=1, it is the sum's share of the whole sum, or the logarithm of it. Faults happen at the batch `at` (counted from 1 in each process), in the first `lives` processes that
-write to the file `state`.
+With shares=1, it is the sum's share of the whole sum, or the logarithm of it. With positions=M a view is cut into M
+equal parts, each with a row; with ragged=1 parts whose elements have an odd sum have none, with lengths=L neither
+those from L on. Faults happen at the batch `at` (counted from 1 in each process), in the first `lives` processes
+that write to the file `state`.
 """
 
 import json
@@ -101,14 +103,31 @@ def misbehave(request, payload):
     elif fault == "few-bytes":
         write(LOGITS, request, payload[:-4])
     elif fault == "few-rows":
-        count, positions, classes, width = struct.unpack_from("<4I", payload)
+        count = struct.unpack_from("<I", payload)[0]
         rows = payload[16 : 16 + 4 * (count - 1) * classes]
         write(LOGITS, request, struct.pack("<4I", count - 1, 1, classes, width) + rows)
     elif fault == "classes":
-        count, _, classes, width = struct.unpack_from("<4I", payload)
+        count = struct.unpack_from("<I", payload)[0]
         write(
             LOGITS, request, struct.pack("<4I", count, 1, classes + 1, width) + bytes(4 * count * 9)
         )
+    elif fault == "positions":
+        count = struct.unpack_from("<I", payload)[0]
+        rows = payload[16:] + bytes(4 * count * classes)
+        write(LOGITS, request, struct.pack("<4I", count, positions + 1, classes, 0) + rows)
+    elif fault in ("many", "miscount"):  # the rows of view 3: more than M, others than follow
+        counted = struct.unpack_from("<I", payload, 16 + 4 * 3)[0] ^ 1
+        counted = positions + 1 if fault == "many" else counted
+        write(LOGITS, request, payload[:28] + struct.pack("<I", counted) + payload[32:])
+    elif fault == "no-counts":
+        write(LOGITS, request, payload[:20])
+    elif fault in ("order", "beyond"):  # of the places of the first view with two rows
+        count = struct.unpack_from("<I", payload)[0]
+        counts = struct.unpack_from(f"<{count}I", payload, 16)
+        view = next(view for view in range(count) if counts[view] >= 2)
+        place = 16 + 4 * (count + sum(counts[:view]))
+        places = (1, 1) if fault == "order" else (0, positions)
+        write(LOGITS, request, payload[:place] + struct.pack("<2I", *places) + payload[place + 8 :])
     elif fault in ("nan", "inf"):
         place = 16 + 4 * int(options["place"])
         value = struct.pack("<f", float(fault))
@@ -134,14 +153,22 @@ def answer(payload):
     else:
         values = struct.unpack_from(f"<{count * size}f", payload, 8)
     assert len(values) == count * size
-    rows, features = [], []
+    rows, features, counts, places = [], [], [], []
     for view in range(count):
-        part = values[view * size : (view + 1) * size]
-        sums = [sum(part[c::classes]) for c in range(classes)]
-        rows += [shared(part, sum(sums)) if shares else (part - 4096) / 512 for part in sums]
-        features += [value / 256 for value in part[:width]]
+        counts.append(0)
+        for position in range(positions):
+            first = (view * positions + position) * size // positions
+            part = values[first : first + size // positions]
+            if ragged and (position >= lengths or sum(part) % 2 == 1):
+                continue
+            counts[-1] += 1
+            places.append(position)
+            sums = [sum(part[c::classes]) for c in range(classes)]
+            rows += [shared(part, sum(sums)) if shares else (part - 4096) / 512 for part in sums]
+        features += [value / 256 for value in values[view * size : view * size + width]]
+    head = [count, positions, classes, width] + (counts + places if ragged else [])
     numbers = rows + features
-    return struct.pack("<4I", count, 1, classes, width) + struct.pack(f"<{len(numbers)}f", *numbers)
+    return struct.pack(f"<{len(head)}I", *head) + struct.pack(f"<{len(numbers)}f", *numbers)
 
 
 kind, request, payload = receive()
@@ -150,6 +177,9 @@ hello = json.loads(payload)
 classes = int(options.get("classes", hello["classes"]))
 width = int(options.get("features", 0))
 shares = int(options.get("shares", 0))
+positions = int(options.get("positions", 1))
+ragged = int(options.get("ragged", 0))
+lengths = int(options.get("lengths", positions))
 time.sleep(float(options.get("slow", 0)))
 if fault == "early":
     sys.exit("no weights")
@@ -167,8 +197,12 @@ identity = {
 }
 if "reborn" in options and number > 1:
     identity["weights"] = options["reborn"]
+if "reborn-positions" in options and number > 1:
+    positions = int(options["reborn-positions"])
 welcome = {"classes": classes, "identity": identity, "output": options.get("output", "logits")}
 welcome |= {"featureWidth": width} if width else {}
+welcome |= {"positions": positions} if positions > 1 else {}
+welcome |= {"ragged": True} if ragged else {}
 welcome |= json.loads(options.get("welcome", "{}"))
 if "names" in options:
     welcome["classNames"] = options["names"].split(",")

@@ -1,9 +1,7 @@
 """The Python worker, spoken to as the program does (docs/WORKER.md)."""
 
 import hashlib
-import json
 import os
-import pathlib
 import struct
 import subprocess
 import sys
@@ -11,11 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
+from worker_process import PACKAGE, TIMEOUT, Worker, views
 
-from logitcache.worker.frames import HEADER, Type, read_frame, write_frame
-
-PACKAGE = pathlib.Path(__file__).parents[1]
-TIMEOUT = 120
+from logitcache.worker.frames import HEADER, Type
 
 TEACHERS = """
 import os
@@ -89,88 +85,12 @@ def pair():
 """
 
 
-class Worker:
-    """A worker process as the program has it."""
-
-    def __init__(self, folder, *arguments: str, shape=(2, 2, 3), batch=8, **parameters):
-        (folder / "teachers.py").write_text(TEACHERS)
-        self.shape, self.dtype = shape, np.dtype("<f4" if len(shape) == 1 else "u1")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "logitcache.worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE)},
-        )
-        kind = "features" if len(shape) == 1 else "image"
-        hello = {
-            "batch": batch,
-            "classNames": ["a", "b"],
-            "classes": 2,
-            "input": {"kind": kind, "shape": shape, "type": self.dtype.name},
-            "parameters": parameters,
-        }
-        self.send(Type.HELLO, 0, json.dumps(hello).encode())
-        self.first = read_frame(self.process.stdout)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
-
-    @property
-    def welcome(self) -> dict:
-        assert self.first.type == Type.WELCOME, self.first.payload.decode()
-        return json.loads(self.first.payload)
-
-    @property
-    def refusal(self) -> str:
-        assert self.first.type == Type.ERROR, self.first
-        assert self.process.wait(TIMEOUT) == 1
-        return self.first.payload.decode()
-
-    def send(self, kind: Type, request: int, *parts):
-        write_frame(self.process.stdin, kind, request, *parts)
-
-    def ask(self, request: int, views: np.ndarray):
-        self.send(Type.BATCH, request, struct.pack("<II", len(views), 0), views.astype(self.dtype))
-
-    def answer(self, request: int):
-        """Rows and features."""
-        frame = read_frame(self.process.stdout)
-        assert frame.type == Type.LOGITS, frame.payload.decode()
-        assert frame.request == request
-        count, positions, classes, width = struct.unpack_from("<IIII", frame.payload)
-        values = np.frombuffer(frame.payload, "<f4", offset=16)
-        assert positions == 1 and len(values) == count * (classes + width)
-        return (
-            values[: count * classes].reshape(count, classes),
-            values[count * classes :].reshape(count, width),
-        )
-
-    def error(self, request: int) -> str:
-        frame = read_frame(self.process.stdout)
-        assert frame.type == Type.ERROR and frame.request == request
-        assert self.process.wait(TIMEOUT) == 1
-        return frame.payload.decode()
-
-    def leave(self) -> str:
-        """Says goodbye; gives what the worker wrote to standard error."""
-        self.send(Type.GOODBYE, 0)
-        _, errors = self.process.communicate(timeout=TIMEOUT)
-        assert self.process.returncode == 0
-        return errors.decode()
-
-
-def views(seed: int, count: int, shape=(2, 2, 3)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (count, *shape), np.uint8)
+def start(folder, *arguments: str, **settings) -> Worker:
+    return Worker(folder, TEACHERS, *arguments, **settings)
 
 
 def test_a_function_gets_bytes_and_its_rows_come_back(tmp_path):
-    with Worker(tmp_path, "--function", "teachers:sums", shape=(1, 7, 1), scale=2) as worker:
+    with start(tmp_path, "--function", "teachers:sums", shape=(1, 7, 1), scale=2) as worker:
         assert worker.welcome["classes"] == 3 and worker.welcome["featureWidth"] == 0
         assert worker.welcome["classNames"] == ["one", "two", "three"]
         batches = [views(seed, count, (1, 7, 1)) for seed, count in enumerate([8, 1, 5])]
@@ -187,7 +107,7 @@ def test_a_function_gets_bytes_and_its_rows_come_back(tmp_path):
 
 
 def test_an_identity_names_code_parameters_and_what_the_function_says(tmp_path):
-    with Worker(tmp_path, "--function", "teachers:sums", scale=2) as worker:
+    with start(tmp_path, "--function", "teachers:sums", scale=2) as worker:
         identity = worker.welcome["identity"]
         assert worker.leave()
     assert identity["weights"] == "1 2 3" and identity["name"] == "teachers:sums"
@@ -197,7 +117,7 @@ def test_an_identity_names_code_parameters_and_what_the_function_says(tmp_path):
 
 
 def test_features_come_with_rows(tmp_path):
-    with Worker(tmp_path, "--function", "teachers:Featured", shape=(6,)) as worker:
+    with start(tmp_path, "--function", "teachers:Featured", shape=(6,)) as worker:
         assert worker.welcome["featureWidth"] == 5
         numbers = np.random.default_rng(1).standard_normal((3, 6)).astype("<f4")
         worker.ask(9, numbers)
@@ -208,7 +128,7 @@ def test_features_come_with_rows(tmp_path):
 @pytest.mark.parametrize("layout, axes", [("nchw", (0, 3, 1, 2)), ("nhwc", (0, 1, 2, 3))])
 def test_images_are_normalised_in_the_layout_that_is_asked_for(tmp_path, layout, axes):
     arguments = ["--input", layout, "--mean", "0.1,0.2,0.3", "--deviation", "0.5"]
-    with Worker(tmp_path, "--function", "teachers:Featured", *arguments) as worker:
+    with start(tmp_path, "--function", "teachers:Featured", *arguments) as worker:
         batch = views(3, 4)
         worker.ask(1, batch)
         _, features = worker.answer(1)
@@ -229,20 +149,20 @@ def test_images_are_normalised_in_the_layout_that_is_asked_for(tmp_path, layout,
     ],
 )
 def test_teachers_that_cannot_be_opened_say_why(tmp_path, name, texts):
-    with Worker(tmp_path, "--function", f"teachers:{name}") as worker:
+    with start(tmp_path, "--function", f"teachers:{name}") as worker:
         for text in texts:
             assert text in worker.refusal
 
 
 def test_a_missing_module_and_a_missing_file_are_named(tmp_path):
-    with Worker(tmp_path, "--function", "nowhere:load") as worker:
+    with start(tmp_path, "--function", "nowhere:load") as worker:
         assert "No module named 'nowhere'" in worker.refusal
-    with Worker(tmp_path, "--function", "teachers") as worker:
+    with start(tmp_path, "--function", "teachers") as worker:
         assert "'teachers' must read MODULE:FUNCTION" in worker.refusal
 
 
 def test_an_exception_in_a_batch_is_told_with_its_place(tmp_path):
-    with Worker(tmp_path, "--function", "teachers:sums") as worker:
+    with start(tmp_path, "--function", "teachers:sums") as worker:
         worker.ask(1, views(1, 2))
         worker.ask(2, np.full((1, 2, 2, 3), 255, np.uint8))
         worker.answer(1)
@@ -251,7 +171,7 @@ def test_an_exception_in_a_batch_is_told_with_its_place(tmp_path):
 
 
 def test_a_worker_ends_when_its_input_does(tmp_path):
-    with Worker(tmp_path, "--function", "teachers:sums") as worker:
+    with start(tmp_path, "--function", "teachers:sums") as worker:
         worker.process.stdin.close()
         worker.process.stdin = None
         assert worker.process.wait(TIMEOUT) == 0
@@ -268,7 +188,7 @@ def test_a_worker_ends_when_its_input_does(tmp_path):
     ],
 )
 def test_frames_that_are_none_are_refused(tmp_path, place, content, text):
-    with Worker(tmp_path, "--function", "teachers:sums") as worker:
+    with start(tmp_path, "--function", "teachers:sums") as worker:
         payload = struct.pack("<II", 1, 0) + bytes(12)
         header = bytearray(
             HEADER.pack(b"LCWP", 1, Type.BATCH, 1, len(payload), zlib.crc32(payload))
@@ -281,7 +201,7 @@ def test_frames_that_are_none_are_refused(tmp_path, place, content, text):
 
 @pytest.mark.parametrize("count, size", [(0, 0), (9, 108), (2, 12), (2, 25)])
 def test_batches_of_other_lengths_are_refused(tmp_path, count, size):
-    with Worker(tmp_path, "--function", "teachers:sums") as worker:
+    with start(tmp_path, "--function", "teachers:sums") as worker:
         worker.send(Type.BATCH, 1, struct.pack("<II", count, 0), bytes(size))
         assert f"for {count} views of (2, 2, 3)" in worker.error(1)
 
@@ -291,7 +211,7 @@ def test_a_module_is_digested_and_gives_what_it_gives_here(tmp_path):
     (tmp_path / "teachers.py").write_text(TEACHERS)
     torch.manual_seed(1)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 4))
-    with Worker(tmp_path, "--torch", "teachers:module", "--input", "nchw") as worker:
+    with start(tmp_path, "--torch", "teachers:module", "--input", "nchw") as worker:
         identity = worker.welcome["identity"]
         batch = views(5, 8)
         worker.ask(1, batch)
@@ -308,7 +228,7 @@ def test_a_module_is_digested_and_gives_what_it_gives_here(tmp_path):
 
 def test_short_batches_of_a_module_are_filled_up(tmp_path):
     pytest.importorskip("torch")
-    with Worker(tmp_path, "--torch", "teachers:pair") as worker:
+    with start(tmp_path, "--torch", "teachers:pair") as worker:
         assert worker.welcome["featureWidth"] == 12
         batch = views(6, 8)
         worker.ask(1, batch)
@@ -337,10 +257,10 @@ def test_a_missing_package_is_named(tmp_path):
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
-        with Worker(tmp_path, "--onnx", "model.onnx") as worker:
+        with start(tmp_path, "--onnx", "model.onnx") as worker:
             assert "cannot import onnxruntime: install it with" in worker.refusal
     else:
-        with Worker(tmp_path, "--onnx", "model.onnx") as worker:
+        with start(tmp_path, "--onnx", "model.onnx") as worker:
             assert "cannot read model.onnx" in worker.refusal
 
 

@@ -6,6 +6,7 @@ Needs NumPy; PyTorch or ONNX Runtime only where they are asked for. Other teache
 `serve(open_teacher)`, after `claim_streams()`.
 """
 
+from .positions import Positions
 from .server import Hello, Teacher, claim_streams, serve
 
-__all__ = ["Hello", "Teacher", "claim_streams", "serve"]
+__all__ = ["Hello", "Positions", "Teacher", "claim_streams", "serve"]

@@ -1,10 +1,12 @@
 """python -m logitcache.worker: a PyTorch model, an ONNX file or any function as teacher."""
 
 import argparse
+import dataclasses
 import sys
 
 from ..errors import LogitCacheError
 from .inputs import Preprocessing
+from .positions import RULES, Positions
 from .server import OUTPUTS, Hello, Teacher, claim_streams, serve
 
 
@@ -14,6 +16,13 @@ def main() -> int:
     streams = claim_streams()
 
     def open_teacher(hello: Hello) -> Teacher:
+        teacher = opened(hello)
+        if options.positions is None:
+            return teacher
+        positions = Positions(options.positions, options.blank, options.keep_blank)
+        return dataclasses.replace(teacher, positions=positions)
+
+    def opened(hello: Hello) -> Teacher:
         # Loaded only where they are asked for, and after printing was turned away.
         if options.function:
             from .function import open_function
@@ -56,6 +65,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--output", choices=OUTPUTS, default="logits", help="what rows are; default logits"
     )
+    parser.add_argument(
+        "--positions", choices=RULES, help="rows are [n, positions, classes]; which are recorded"
+    )
+    parser.add_argument(
+        "--blank", type=int, metavar="CLASS", help="the class that means nothing; left out of rows"
+    )
+    parser.add_argument(
+        "--keep-blank", action="store_true", help="of --positions nonblank: blank stays in rows"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of --torch and --onnx; default 1")
     parser.add_argument("--device", default="cpu", help="of --torch")
     parser.add_argument(
@@ -67,6 +85,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     changed = (options.divide_by, options.mean, options.deviation) != (255, (0.0,), (1.0,))
     if changed and options.input not in ("nchw", "nhwc"):
         parser.error("--divide-by, --mean and --deviation need --input nchw or nhwc")
+    if options.blank is not None and (options.positions is None or options.blank < 0):
+        parser.error("--blank is a class, from 0, and needs --positions")
+    if options.positions == "nonblank" and options.blank is None:
+        parser.error("--positions nonblank needs --blank")
+    if options.keep_blank and options.positions != "nonblank":
+        parser.error("--keep-blank needs --positions nonblank")
     if options.threads < 1:
         parser.error("--threads must be at least 1")
     return options

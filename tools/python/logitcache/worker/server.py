@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import LogitCacheError, demand
 from .frames import Frame, Type, read_frame, write_frame
+from .positions import Positions
 
 OUTPUTS = ("logits", "log-probabilities", "probabilities", "sigmoid")
 # Count of views, 0.
@@ -30,7 +31,8 @@ AHEAD = 2
 class Hello:
     """What the program asks for."""
 
-    # Of one view: [height, width, channels] of an image, [width] of features, [bytes] of a text.
+    # Of one view: [height, width, channels] of an image, [width] of features, [bytes] of a text;
+    # of features with a label for each of several positions [positions, width].
     shape: tuple[int, ...]
     dtype: np.dtype
     is_image: bool
@@ -46,8 +48,12 @@ class Hello:
         try:
             value = json.loads(payload.decode())
             kind = value["input"]
+            shape = tuple(int(length) for length in kind["shape"])
+            labels = int(value.get("positions", 1))
+            if kind["kind"] == "features" and labels > 1:
+                shape = (labels, shape[0] // labels)
             return Hello(
-                shape=tuple(int(length) for length in kind["shape"]),
+                shape=shape,
                 dtype=np.dtype({"uint8": "u1", "float32": "<f4"}[kind["type"]]),
                 is_image=kind["kind"] == "image",
                 batch=int(value["batch"]),
@@ -64,13 +70,16 @@ class Teacher:
 
     # Decides the rows; numbers with fractions as text.
     identity: dict[str, Any]
-    # From an array [n, ...shape] to rows [n, C], or to a pair of rows and features [n, D].
+    # From an array [n, ...shape] to rows [n, C], or to a pair of rows and features [n, D]; with
+    # `positions` to rows [n, T, C], or to a pair of rows and which of them count (Positions.rows).
     run: Callable[[np.ndarray], Any]
     # What rows are, one of OUTPUTS.
     output: str = "logits"
     class_names: list[str] | None = None
     # Whether `run` always gets full batches, short ones filled up with zeros.
     fills_batches: bool = False
+    # Which of several rows of a view are recorded; None for one row a view.
+    positions: Positions | None = None
 
 
 def claim_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -132,25 +141,38 @@ class _Rows:
             self.teacher.output in OUTPUTS,
             f"the output is {self.teacher.output!r}, it must be one of {', '.join(OUTPUTS)}",
         )
-        # What a run on zeros gives tells classes and features.
-        self.classes = self.width = None
-        rows, features = self._run(np.zeros((hello.batch, *hello.shape), hello.dtype))
-        self.classes, self.width = rows.shape[1], features.shape[1]
+        # What a run on zeros gives tells positions, classes and features.
+        self.shape = self.width = None
+        self.ragged = False
+        views = np.zeros((hello.batch, *hello.shape), hello.dtype)
+        if self.teacher.positions is None:
+            rows, features = self._run(views)
+            self.shape, self.width = rows.shape[1:], features.shape[1]
+        else:
+            rows, mask = self._run_positions(views)
+            self.shape, self.width, self.ragged = rows.shape[1:], 0, mask is not None
+        self.positions, self.classes = (1, *self.shape)[-2:]
+        identity = dict(self.teacher.identity)
+        if self.teacher.positions is not None:
+            identity["positions"] = self.teacher.positions.identity
         self.welcome = {
             "classes": self.classes,
             "featureWidth": self.width,
-            "identity": self.teacher.identity,
+            "identity": identity,
             "output": self.teacher.output,
-            "positions": 1,
+            "positions": self.positions,
+            "ragged": self.ragged,
         }
         _demand_whole(self.teacher.identity, "identity")
         names = self.teacher.class_names
+        removed = self.teacher.positions and self.teacher.positions.removed
         if names is not None:
+            classes = self.classes + (removed is not None)
             demand(
-                len(names) == self.classes,
-                f"class_names has {len(names)} names for {self.classes} classes",
+                len(names) == classes, f"class_names has {len(names)} names for {classes} classes"
             )
-            self.welcome["classNames"] = [str(name) for name in names]
+            kept = [str(name) for index, name in enumerate(names) if index != removed]
+            self.welcome["classNames"] = kept
 
     def answer(self, payload: bytearray) -> tuple:
         """The parts of the answer to a batch."""
@@ -165,20 +187,44 @@ class _Rows:
         missing = self.hello.batch - count
         if self.teacher.fills_batches and missing:
             views = np.concatenate([views, np.zeros((missing, *self.hello.shape), views.dtype)])
-        rows, features = (part[:count] for part in self._run(views))
-        return LOGITS.pack(count, 1, self.classes, self.width), rows, features
+        head = LOGITS.pack(count, self.positions, self.classes, self.width)
+        if self.teacher.positions is None:
+            rows, features = self._run(views)
+            return head, rows[:count], features[:count]
+        rows, mask = self._run_positions(views)
+        if mask is None:
+            return head, rows[:count]
+        rows, mask = rows[:count], mask[:count]
+        return head, mask.sum(1).astype("<u4"), np.nonzero(mask)[1].astype("<u4"), rows[mask]
 
     def _run(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows [n, C] and features [n, D], little-endian float32 and contiguous."""
         given = self.teacher.run(views)
         rows, features = given if isinstance(given, tuple) else (given, None)
         count = len(views)
-        rows = _matrix(rows, count, self.classes, "rows")
+        demand(
+            np.ndim(rows) != 3, "rows of several positions: say with --positions which are recorded"
+        )
+        rows = _matrix(rows, count, self.shape and self.shape[0], "rows")
         demand(rows.shape[1] >= 2, f"rows of {rows.shape[1]} classes, there must be two or more")
         if features is None:
             demand(not self.width, "no features, though there were some before")
             return rows, np.zeros((count, 0), "<f4")
         return rows, _matrix(features, count, self.width, "features")
+
+    def _run_positions(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows [n, T, C], little-endian float32, and which are recorded [n, T]; None for all."""
+        given = self.teacher.run(views)
+        rows, mask = self.teacher.positions.rows(given, len(views))
+        demand(
+            self.shape in (None, rows.shape[1:]),
+            f"rows of {list(rows.shape[1:])} positions and classes, before it was {self.shape}",
+        )
+        demand(
+            self.shape is None or self.ragged == (mask is not None),
+            "a mask or lengths come with all rows or with none",
+        )
+        return np.ascontiguousarray(rows, "<f4"), mask
 
 
 def _matrix(values, count: int, width: int | None, what: str) -> np.ndarray:
