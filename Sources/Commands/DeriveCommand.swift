@@ -68,7 +68,7 @@ struct DeriveCommand: ParsableCommand {
       if progress == nil { progress = ProgressLine("derive", unit: "blocks", total: total) }
       progress?.update(done: done)
       if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
+        throw Interruption.problem(after: "\(done) of \(total) blocks")
       }
     }
   }

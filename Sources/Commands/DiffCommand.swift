@@ -44,7 +44,7 @@ struct DiffCommand: ParsableCommand {
       if progress == nil { progress = ProgressLine("diff", unit: "records", total: total) }
       progress?.update(done: done)
       if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "record"))")
+        throw Interruption.problem(after: "\(done) of \(total) records")
       }
     }
   }

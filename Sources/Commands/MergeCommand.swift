@@ -43,7 +43,7 @@ struct MergeCommand: ParsableCommand {
       if progress == nil { progress = ProgressLine("merge", unit: "blocks", total: total) }
       progress?.update(done: done)
       if Interruption.isRequested && done < total {
-        throw Interruption.problem(after: "\(done) of \(counted(total, "block"))")
+        throw Interruption.problem(after: "\(done) of \(total) blocks")
       }
     }
   }

@@ -134,7 +134,7 @@ struct ExportPart {
     guard views.lowerBound < manifest.views else {
       throw Problem(
         .usage,
-        "\(cache.path) has \(counted(manifest.views, "view")), numbered from 0: there is no view "
+        "\(cache.path) has \(manifest.views) views, numbered from 0: there is no view "
           + "\(views.lowerBound)"
       )
     }
@@ -175,7 +175,7 @@ struct ExportPart {
         if Interruption.isRequested {
           throw Problem(
             .interrupted,
-            "interrupted after \(strip.lowerBound) of \(counted(samples.count, "sample")); no file was written"
+            "interrupted after \(strip.lowerBound) of \(samples.count) samples; no file was written"
           )
         }
         try cache.decode(view: view, block: block, into: &batch)
