@@ -41,9 +41,12 @@ public struct ProgressLine {
     let elapsed = (clock.now - start).inSeconds
     let rate = Double(done - first) / max(elapsed, 1e-9)
     show(
-      "\(label): \(done) \(unit) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s", final: true
-    )
+      "\(label): \(counted(done, one, unit)) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s",
+      final: true)
   }
+
+  /// "record" for "records"; what has no plural stays as it is.
+  private var one: String { unit.hasSuffix("s") ? String(unit.dropLast()) : unit }
 
   private func line(done: Int, elapsed: Double) -> String {
     let rate = Double(done - first) / max(elapsed, 1e-9)

@@ -16,13 +16,13 @@ import Testing
   {
     let files = PositionFiles(seed: seed)
     let report = try importRows(files.job("cache"))
-    #expect(report.records == files.samples * files.views * files.positions, "seed \(seed)")
+    #expect(report.made.records == files.samples * files.views * files.positions, "seed \(seed)")
     let cache = try files.open("cache")
     #expect(
       cache.manifest.encoding.positions == Positions(maximum: files.positions, labels: .sample))
-    #expect(try verifyCache(path: cache.path).cacheDigest == report.cacheDigest)
+    #expect(try verifyCache(path: cache.path).cacheDigest == report.made.cacheDigest)
     let rows = try #require(try files.export("cache", to: "out.npy", .npy)["logits"])
-    #expect(rows.shape == [report.records, files.classes])
+    #expect(rows.shape == [report.made.records, files.classes])
     for (one, two) in zip(rows.floats, files.rows) {
       #expect(abs(one - two) <= 1 / 32 + 1e-5, "seed \(seed)")
     }
@@ -94,7 +94,7 @@ import Testing
     let records = try files.export("cache", to: "records.safetensors", .safetensors)
     let report = try importRows(
       files.exportedJob("sparse", "records.safetensors", full: false, k: k))
-    #expect(report.isBound && report.records == files.records)
+    #expect(report.input.isBound && report.made.records == files.records)
     #expect(try verifyCache(path: files.folder.file("sparse")).records == files.records)
     let again = try files.export("sparse", to: "again.safetensors", .safetensors)
     for name in [
@@ -119,7 +119,7 @@ import Testing
     #expect(try files.open("found").manifest.encoding.positions?.maximum == 5)
     var job = try files.job("parts", packed, .init(counts: counts), k: 4)
     job.making.threads = 2
-    #expect(try importRows(job).cacheDigest == whole.cacheDigest)
+    #expect(try importRows(job).made.cacheDigest == whole.made.cacheDigest)
     let paths = try (1...2).map { index in
       job.making.cache = files.folder.file("part-\(index)")
       job.making.shard = Shard(index, of: 2)
@@ -127,12 +127,12 @@ import Testing
       return job.making.cache
     }
     let merged = try mergeCaches(paths, into: files.folder.file("merged"))
-    #expect(merged.cacheDigest == whole.cacheDigest)
+    #expect(merged.cacheDigest == whole.made.cacheDigest)
     // One view's counts may go without an axis of views.
     let one = try files.job(
       "one", files.write("one.npy", [700, 5, 6], .float32(Array(files.rows.prefix(700 * 30)))),
       .init(counts: files.write("ones.npy", [700], .int32(Array(repeating: 2, count: 700)))))
-    #expect(try importRows(one).records == 1400)
+    #expect(try importRows(one).made.records == 1400)
   }
 
   @Test func `samples and views are exported as a part of the whole`() throws {
@@ -188,7 +188,7 @@ import Testing
     let files = PositionFiles(
       samples: 60, views: 2, positions: 4, classes: 5, hasPositionLabels: true, seed: 7)
     let report = try importRows(files.job("dense"))
-    #expect(report.records == files.records)
+    #expect(report.made.records == files.records)
     try importRows(files.packedJob("packed"))
     #expect(try files.open("dense").columnsDigest() == files.open("packed").columnsDigest())
   }
@@ -198,12 +198,12 @@ import Testing
     let workshop = try Workshop(samples: 300, classes: 12)
     try workshop.writeTeacher(network: "cnn-6-columns", classes: 12, seed: 7)
     var made = workshop.job()
-    made.k = 12
+    made.kept.k = 12
     try precompute(made)
     let files = PositionFiles(
       samples: 300, views: 2, positions: 4, classes: 12, hasPositionLabels: false, seed: 1)
     var export = ExportJob(
-      cache: made.cache, out: files.folder.file("rows.safetensors"),
+      cache: made.making.cache, out: files.folder.file("rows.safetensors"),
       format: k ? .safetensors : .fullRows)
     export.replaces = true
     try exportRecords(export)
@@ -211,7 +211,7 @@ import Testing
     job.labels = nil
     job.views = .init(data: workshop.data, recipe: workshop.recipe, seed: 1)
     try importRows(job)
-    let (imported, original) = (try files.open("imported"), try CacheReader(path: made.cache))
+    let (imported, original) = (try files.open("imported"), try CacheReader(path: made.making.cache))
     #expect(try imported.columnsDigest() == original.columnsDigest())
     for key in imported.manifest.blockKeys {
       #expect(try imported.blockInfo(key)?.viewDigest == original.blockInfo(key)?.viewDigest)

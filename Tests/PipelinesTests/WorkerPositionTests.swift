@@ -86,7 +86,7 @@ import Views
     let bench = try WorkerBench(samples: 60)
     try bench.describe(["positions=4"] + options)
     let result = try precompute(bench.job(views: 1))
-    let cache = try CacheReader(path: bench.job().cache)
+    let cache = try CacheReader(path: bench.job().making.cache)
     #expect(cache.manifest.encoding.positions == Positions(maximum: 4, labels: .sample))
     let parts = try parts(bench, 0..<60)
     let counting = parts.indices.filter { options.isEmpty || !parts[$0].isOdd }
@@ -101,8 +101,9 @@ import Views
         let place = places.place(ofRow: row)
         let index = counting[first + row]
         #expect((samples.lowerBound + place.sample) * 4 + place.position == index)
-        let best = parts[index].row.indices.sorted {
-          (parts[index].row[$1], $0) < (parts[index].row[$0], $1)
+        let logits = parts[index].row
+        let best: [Int] = logits.indices.sorted { a, b in
+          logits[a] == logits[b] ? a < b : logits[a] > logits[b]
         }
         #expect(batch.classIDs[row * 4..<row * 4 + 4].map { Int($0) } == best)
       }
@@ -191,7 +192,8 @@ import Views
       to: "teacher.yaml")
     return PrecomputeJob(
       data: try tokens.write(to: folder), teacher: teacher, recipe: nil, views: 1, seed: 1,
-      k: nil, cache: folder.file("cache"), threads: 1, commitSeconds: 1000)
+      making: CacheMaking(
+        command: "precompute", cache: folder.file("cache"), threads: 1, commitSeconds: 1000))
   }
 
   @Test(arguments: [[], ["ragged=1"]])
@@ -202,7 +204,7 @@ import Views
     let tokens = SmallTokens(count: 30)
     let job = try job(tokens, folder, ["positions=5"] + options)
     #expect(try precompute(job).records == tokens.labelled)
-    let cache = try CacheReader(path: job.cache)
+    let cache = try CacheReader(path: job.making.cache)
     #expect(cache.manifest.encoding.positions == Positions(maximum: 5, labels: .position))
     #expect(try cache.labels == tokens.labels)
   }
