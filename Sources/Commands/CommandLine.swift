@@ -51,15 +51,3 @@ private func flushStandardOutput() throws {
 }
 
 func printToStandardError(_ text: String) { StandardError.write(text + "\n") }
-
-/// `--threads`, for the commands that compute.
-struct ThreadOptions: ParsableArguments {
-  @Option(help: "Threads to use; results do not depend on it.")
-  var threads = ProcessInfo.processInfo.activeProcessorCount
-
-  func validate() throws {
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads must be in 1...1024")
-    }
-  }
-}

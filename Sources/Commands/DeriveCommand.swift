@@ -60,7 +60,7 @@ struct DeriveCommand: ParsableCommand {
     let derivation = Derivation(
       k: k, views: views, stepsPerNat: stepsPerNat, classes: names,
       dropsFeatures: withoutFeatures, dropsRanking: withoutRanking)
-    return try withProgress("derive", unit: "blocks") {
+    return try withProgress("derive", unit: "block") {
       try deriveCache(from: source, into: cache, keeping: derivation, progress: $0)
     }
   }

@@ -33,7 +33,7 @@ struct DiffCommand: ParsableCommand {
 
   func run() throws {
     Interruption.install()
-    let diff = try withProgress("diff", unit: "records") {
+    let diff = try withProgress("diff", unit: "record") {
       try CacheDiff(CacheReader(path: a), CacheReader(path: b), worst: worst, progress: $0)
     }
     print(json ? try readableJSON(diff) : diff.text, terminator: "")

@@ -24,7 +24,7 @@ struct MergeCommand: ParsableCommand {
 
   func run() throws {
     Interruption.install()
-    let report = try withProgress("merge", unit: "blocks") {
+    let report = try withProgress("merge", unit: "block") {
       try mergeCaches(inputs, into: cache, progress: $0)
     }
     if json { return print(try readableJSON(report), terminator: "") }

@@ -142,17 +142,8 @@ package struct BlockRuns: Equatable, Sendable {
 }
 
 extension Manifest {
-  /// The number of blocks of a complete cache.
-  public var blockCount: Int { blocksPerView * views }
-
-  /// The place of a block in key order, 0..<`blockCount`.
-  public func position(of key: BlockKey) -> Int { key.view * blocksPerView + key.block }
-
-  /// The block at a place in key order.
-  public func blockKey(at position: Int) -> BlockKey {
-    let (view, block) = position.quotientAndRemainder(dividingBy: blocksPerView)
-    return BlockKey(view: view, block: block)
-  }
+  /// The positions of all blocks of a complete cache.
+  var allBlocks: BlockRuns { BlockRuns(0..<blockCount) }
 
   /// The views of samples in some blocks: their records, unless there are positions.
   package func viewedSamples(in blocks: BlockRuns) -> Int {
@@ -163,22 +154,4 @@ extension Manifest {
       return count + run.count * encoding.blockRows - ends * short
     }
   }
-
-  /// - Throws: `Problem(.configuration)` when the records cannot be counted.
-  func validateCount() throws {
-    let positions = encoding.positions?.maximum ?? 1
-    guard dataSet.samples <= Limits.records / views / positions else {
-      throw Problem(
-        .configuration,
-        "\(dataSet.samples) samples x \(views) views"
-          + (positions == 1 ? "" : " x \(positions) positions")
-          + " are more than the \(Limits.records) records "
-          + "that fit")
-    }
-  }
-}
-
-extension Limits {
-  /// n x V, or n x V x M; keeps every count of records and blocks far inside an Int.
-  static let records = 1 << 48
 }

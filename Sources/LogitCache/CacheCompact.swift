@@ -22,7 +22,7 @@ public struct CompactReport: Codable, Equatable, Sendable {
 /// - Throws: `Problem(.corrupt)` when the cache is damaged: nothing was changed; `.cannotCreate` when
 ///   another process is writing it, or the files cannot be replaced.
 public func compactCache(path: String) throws -> CompactReport {
-  let path = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+  let path = CacheFolder.realPath(path)
   let old = CacheFolder(path: path)
   let new = CacheFolder(path: path + ".compact")
   guard old.hasData else {

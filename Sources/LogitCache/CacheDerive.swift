@@ -1,5 +1,4 @@
 public import Basics
-import LMDB
 
 /// What `deriveCache` did.
 public struct DeriveReport: Codable, Equatable, Sendable {
@@ -46,7 +45,7 @@ public func deriveCache(
     path: path, manifest: manifest, labels: labels, calibration: deriver.calibration)
   if manifest.encoding.featureWidth != nil, writer.countedBlocks.isEmpty {
     try writer.countSums(
-      of: [(sums: cache, blocks: BlockRuns(0..<manifest.blockCount))],
+      of: [(sums: cache, blocks: manifest.allBlocks)],
       classes: derivation.classNumbers)
   }
   let missing = writer.missingBlocks()
@@ -58,7 +57,7 @@ public func deriveCache(
   let planes = try derived.sizeByPlane()
   return DeriveReport(
     cacheDigest: digest, derivedFrom: origin,
-    records: try derived.records(in: BlockRuns(0..<manifest.blockCount)),
+    records: try derived.records(in: manifest.allBlocks),
     newBlocks: missing.count, storedBytes: planes.reduce(0) { $0 + $1.storedBytes })
 }
 

@@ -21,6 +21,11 @@ struct CacheFolder {
     var status = stat()
     return stat(dataFile, &status) == 0 ? Int(status.st_size) : 0
   }
+
+  /// The one path of a folder that links may give several.
+  static func realPath(_ path: String) -> String {
+    URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+  }
 }
 
 /// Keeps a second writer, or a writer beside a reader that relies on unchanging pages, away.
@@ -60,14 +65,14 @@ final class FolderLock: Sendable {
 enum OpenWriters {
   private static let folders = Mutex<Set<String>>([])
 
-  static func add(_ path: String) { folders.withLock { _ = $0.insert(identity(path)) } }
-  static func remove(_ path: String) { folders.withLock { _ = $0.remove(identity(path)) } }
-  static func contains(_ path: String) -> Bool {
-    folders.withLock { $0.contains(identity(path)) }
+  static func add(_ path: String) {
+    folders.withLock { _ = $0.insert(CacheFolder.realPath(path)) }
   }
-
-  private static func identity(_ path: String) -> String {
-    URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+  static func remove(_ path: String) {
+    folders.withLock { _ = $0.remove(CacheFolder.realPath(path)) }
+  }
+  static func contains(_ path: String) -> Bool {
+    folders.withLock { $0.contains(CacheFolder.realPath(path)) }
   }
 }
 
@@ -92,7 +97,7 @@ enum MetaTable {
     let meta = environment.table("meta")
     guard let value = try transaction.value(forKey: manifest, in: meta) else { return nil }
     do {
-      let text = try bytes(of: value)
+      let text = try Sealed.bytes(of: value)
       let manifest = try JSONDecoder().decode(Manifest.self, from: Data(text))
       try manifest.validate()
       guard try Array(canonicalJSON(manifest).utf8) == text else {
@@ -113,7 +118,7 @@ enum MetaTable {
     guard let value = try transaction.value(forKey: calibration, in: meta) else {
       throw Problem(.corrupt, "\(environment.path): the calibration is missing")
     }
-    let bytes = try bytes(of: value)
+    let bytes = try Sealed.bytes(of: value)
     guard Digest(of: bytes) == manifest.calibration else {
       throw Problem(.corrupt, "\(environment.path): the calibration is not the manifest's")
     }
@@ -130,14 +135,10 @@ enum MetaTable {
   ) throws -> Digest? {
     let meta = environment.table("meta")
     guard let value = try transaction.value(forKey: seal, in: meta) else { return nil }
-    guard let digest = Digest(bytes: try bytes(of: value)) else {
+    guard let digest = Digest(bytes: try Sealed.bytes(of: value)) else {
       throw Problem(.corrupt, "\(environment.path): the seal is not a digest")
     }
     return digest
-  }
-
-  private static func bytes(of value: RawSpan) throws -> [UInt8] {
-    try Sealed.unwrap(value).withUnsafeBytes { Array($0) }
   }
 }
 

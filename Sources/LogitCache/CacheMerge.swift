@@ -1,5 +1,4 @@
 public import Basics
-import Foundation
 
 /// What `mergeCaches` did.
 public struct MergeReport: Codable, Equatable, Sendable {
@@ -56,7 +55,7 @@ private func report(
 ) throws -> MergeReport {
   let manifest = writer.manifest
   let stored = writer.storedBlocks
-  let missing = BlockRuns(0..<manifest.blockCount).subtracting(stored)
+  let missing = manifest.allBlocks.subtracting(stored)
   return MergeReport(
     caches: caches, blocks: stored.count, newBlocks: newBlocks,
     records: try writer.records(in: stored), missingBlocks: missing.count,
@@ -71,13 +70,10 @@ private struct Source {
 }
 
 private func openSources(_ inputs: [String], apartFrom path: String) throws -> [Source] {
-  func identity(_ path: String) -> String {
-    URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-  }
   var seen: Set<String> = []
-  let distinct = inputs.filter { seen.insert(identity($0)).inserted }
+  let distinct = inputs.filter { seen.insert(CacheFolder.realPath($0)).inserted }
   guard !distinct.isEmpty else { throw Problem(.usage, "there are no caches to merge") }
-  guard !seen.contains(identity(path)) else {
+  guard !seen.contains(CacheFolder.realPath(path)) else {
     throw Problem(.usage, "\(path) cannot be merged into itself: name another folder first")
   }
   return try distinct.map { input in

@@ -7,8 +7,8 @@ extension CacheReader {
   /// The stored blocks.
   package var blocks: BlockRuns {
     get throws {
-      if isSealed { return BlockRuns(0..<manifest.blockCount) }
-      return try environment.read { try MetaTable.storedBlocks($0, environment, manifest) }
+      if isSealed { return manifest.allBlocks }
+      return try environment.read { try IndexTable.blocks($0, environment, manifest) }
     }
   }
 
@@ -62,7 +62,7 @@ extension CacheReader {
       else { throw Problem(.noInput, "\(path) does not hold \(key): precompute it first") }
       do {
         let labels = try LabelTable.read(key.block, transaction, environment, manifest)
-        return try body(value, entry, labels, try info(entry, key))
+        return try body(value, entry, labels, try IndexTable.info(entry, key, manifest))
       } catch let problem as Problem where problem.kind == .corrupt {
         throw Problem(.corrupt, "\(path): \(problem.message); run 'verify' for the full list")
       }
@@ -73,7 +73,7 @@ extension CacheReader {
   package func records(in blocks: BlockRuns) throws -> Int {
     if manifest.encoding.positions == nil { return manifest.viewedSamples(in: blocks) }
     return try environment.read {
-      try MetaTable.records(in: blocks, $0, environment, manifest)
+      try IndexTable.records(in: blocks, $0, environment, manifest)
     }
   }
 

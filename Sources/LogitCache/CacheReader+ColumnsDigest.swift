@@ -1,5 +1,4 @@
 package import Basics
-import LMDB
 import Losses
 
 extension CacheReader {

@@ -167,28 +167,16 @@ public final class CacheReader: Sendable {
       guard manifest.contains(key),
         let value = try transaction.value(forKey: key.bytes, in: table)
       else { return nil }
-      return try info(value, key)
+      return try IndexTable.info(value, key, manifest)
     }
   }
 
   /// Visits what is known of every stored block, in key order.
   public func forEachBlock(_ body: (BlockKey, BlockInfo) throws -> Void) throws {
     try environment.read { transaction in
-      try transaction.forEach(in: environment.table("index")) { stored, value in
-        guard let key = BlockKey(stored), manifest.contains(key) else {
-          throw Problem(.corrupt, "\(path) holds a block that its manifest does not know")
-        }
-        try body(key, try info(value, key))
-        return true
+      try IndexTable.forEach(transaction, environment, manifest) { key, entry in
+        try body(key, try IndexTable.info(entry, key, manifest))
       }
-    }
-  }
-
-  func info(_ value: RawSpan, _ key: BlockKey) throws -> BlockInfo {
-    do {
-      return try BlockInfo(value, manifest.encoding, rows: manifest.rows(of: key))
-    } catch let problem as Problem {
-      throw Problem(.corrupt, "\(key): its index entry is damaged: \(problem.message)")
     }
   }
 

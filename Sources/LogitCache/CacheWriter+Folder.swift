@@ -126,7 +126,8 @@ extension CacheWriter {
     _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
   ) throws {
     let blocks = environment.table("blocks")
-    for key in (0..<manifest.blockCount).lazy.map({ manifest.blockKey(at: $0) }) {
+    for position in 0..<manifest.blockCount {
+      let key = manifest.blockKey(at: position)
       guard let value = try transaction.value(forKey: key.bytes, in: blocks) else {
         throw Problem(.corrupt, "\(environment.path): \(key) is in the index but not stored")
       }

@@ -78,7 +78,7 @@ public final class CacheWriter: Sendable {
       try CacheWriter.begin(environment, manifest, labels, calibration)
     }
     let content = try environment.read { transaction in
-      let stored = try MetaTable.storedBlocks(transaction, environment, manifest)
+      let stored = try IndexTable.blocks(transaction, environment, manifest)
       return Content(
         environment: environment, stored: stored,
         awaited: try MetaTable.awaited(transaction, environment, manifest).subtracting(stored))
@@ -111,7 +111,7 @@ public final class CacheWriter: Sendable {
   package var storedBlocks: BlockRuns {
     state.withLock { state in
       if case .writing(let content) = state { return content.stored }
-      return BlockRuns(0..<manifest.blockCount)
+      return manifest.allBlocks
     }
   }
 
@@ -121,7 +121,7 @@ public final class CacheWriter: Sendable {
     let records: Int? = try state.withLock { state in
       guard case .writing(let content) = state else { return nil }
       return try content.environment.read {
-        try MetaTable.records(in: blocks, $0, content.environment, manifest)
+        try IndexTable.records(in: blocks, $0, content.environment, manifest)
       }
     }
     return try records ?? CacheReader(path: path).records(in: blocks)
@@ -229,7 +229,7 @@ public final class CacheWriter: Sendable {
   var countedBlocks: BlockRuns {
     state.withLock { state in
       guard case .writing(let content) = state else {
-        return BlockRuns(0..<manifest.blockCount)
+        return manifest.allBlocks
       }
       return content.stored.union(content.awaited)
     }
@@ -271,7 +271,7 @@ public final class CacheWriter: Sendable {
   }
 
   private func demandComplete(_ stored: BlockRuns) throws {
-    let missing = BlockRuns(0..<manifest.blockCount).subtracting(stored)
+    let missing = manifest.allBlocks.subtracting(stored)
     guard let first = missing.runs.first?.lowerBound else { return }
     throw Problem(
       .interrupted,
@@ -283,13 +283,8 @@ public final class CacheWriter: Sendable {
     var digest = CacheDigest(fingerprint: fingerprint, blocks: manifest.blockCount)
     try environment.read { transaction in
       try CacheWriter.checkStoredBlocks(transaction, environment, manifest)
-      try transaction.forEach(in: environment.table("index")) { stored, value in
-        guard let key = BlockKey(stored), manifest.contains(key) else {
-          throw Problem(.corrupt, "\(path) holds a block that its manifest does not know")
-        }
-        let rows = manifest.rows(of: key)
-        digest.append(key, try BlockInfo(value, manifest.encoding, rows: rows))
-        return true
+      try IndexTable.forEach(transaction, environment, manifest) { key, entry in
+        digest.append(key, try IndexTable.info(entry, key, manifest))
       }
       if manifest.encoding.featureWidth != nil {
         digest.append(classSums: try ClassTable.digest(transaction, environment, manifest))

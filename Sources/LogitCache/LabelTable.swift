@@ -160,7 +160,7 @@ enum LabelTable {
       guard
         let value = try transaction.value(forKey: key(block), in: environment.table("meta"))
       else { throw Problem(.corrupt, "they are missing") }
-      let bytes = try Sealed.unwrap(value).withUnsafeBytes { Array($0) }
+      let bytes = try Sealed.bytes(of: value)
       return (try unpack(bytes, samples: samples, manifest.encoding), bytes)
     } catch let problem as Problem {
       throw Problem(

@@ -108,11 +108,21 @@ public struct Manifest: Codable, Hashable, Sendable {
     (dataSet.samples + encoding.blockRows - 1) / encoding.blockRows
   }
 
+  /// The number of blocks of a complete cache.
+  public var blockCount: Int { blocksPerView * views }
+
+  /// The place of a block in key order, 0..<`blockCount`.
+  public func position(of key: BlockKey) -> Int { key.view * blocksPerView + key.block }
+
+  /// The block at a place in key order.
+  public func blockKey(at position: Int) -> BlockKey {
+    let (view, block) = position.quotientAndRemainder(dividingBy: blocksPerView)
+    return BlockKey(view: view, block: block)
+  }
+
   /// Every block of a complete cache, in key order.
   public var blockKeys: [BlockKey] {
-    (0..<views).flatMap { view in
-      (0..<blocksPerView).map { BlockKey(view: view, block: $0) }
-    }
+    (0..<blockCount).map { blockKey(at: $0) }
   }
 
   /// The samples of a block.
@@ -224,4 +234,22 @@ public struct Manifest: Codable, Hashable, Sendable {
       }
     }
   }
+
+  /// - Throws: `Problem(.configuration)` when the records cannot be counted.
+  private func validateCount() throws {
+    let positions = encoding.positions?.maximum ?? 1
+    guard dataSet.samples <= Limits.records / views / positions else {
+      throw Problem(
+        .configuration,
+        "\(dataSet.samples) samples x \(views) views"
+          + (positions == 1 ? "" : " x \(positions) positions")
+          + " are more than the \(Limits.records) records "
+          + "that fit")
+    }
+  }
+}
+
+extension Limits {
+  /// n x V, or n x V x M; keeps every count of records and blocks far inside an Int.
+  static let records = 1 << 48
 }

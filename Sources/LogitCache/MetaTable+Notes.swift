@@ -61,41 +61,9 @@ extension MetaTable {
       return nil
     }
     do {
-      return try Sealed.unwrap(value).withUnsafeBytes { Array($0) }
+      return try Sealed.bytes(of: value)
     } catch let problem as Problem {
       throw Problem(.corrupt, "\(environment.path): a note in table 'meta': \(problem.message)")
     }
-  }
-
-  /// The positions of the blocks that the index names.
-  static func storedBlocks(
-    _ transaction: borrowing ReadTransaction, _ environment: Environment, _ manifest: Manifest
-  ) throws -> BlockRuns {
-    var stored = BlockRuns()
-    try transaction.forEach(in: environment.table("index")) { bytes, _ in
-      guard let key = BlockKey(bytes), manifest.contains(key) else {
-        throw Problem(
-          .corrupt, "\(environment.path) holds a block that its manifest does not know")
-      }
-      stored.insert(manifest.position(of: key))
-      return true
-    }
-    return stored
-  }
-
-  /// The number of records that the index names in some blocks.
-  static func records(
-    in blocks: BlockRuns, _ transaction: borrowing ReadTransaction, _ environment: Environment,
-    _ manifest: Manifest
-  ) throws -> Int {
-    var records = 0
-    try transaction.forEach(in: environment.table("index")) { bytes, value in
-      guard let key = BlockKey(bytes), manifest.contains(key) else { return true }
-      if blocks.contains(manifest.position(of: key)) {
-        records += try BlockInfo(value, manifest.encoding, rows: manifest.rows(of: key)).rows
-      }
-      return true
-    }
-    return records
   }
 }

@@ -28,6 +28,11 @@ enum Sealed {
     }
     return payload
   }
+
+  /// A copy of the bytes after a CRC-32 that agrees with them.
+  static func bytes(of value: RawSpan) throws -> [UInt8] {
+    try unwrap(value).withUnsafeBytes { Array($0) }
+  }
 }
 
 extension UInt32 {

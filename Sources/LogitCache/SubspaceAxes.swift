@@ -1,4 +1,3 @@
-internal import BLAS
 import Basics
 
 /// The directions in which a teacher's rows differ, and the row they differ from.

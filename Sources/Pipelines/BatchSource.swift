@@ -34,7 +34,7 @@ struct BatchSource {
   /// Whether teacher records are wanted, not only the cache's views.
   let needsTeacher: Bool
   /// Whether losses read full rows, which `cache` can rebuild, and in the teacher's order.
-  let fullRows: FullRows
+  let fullRows: RebuiltRows
   /// Whether losses read the order of all classes, which `cache` keeps.
   let ranking: Bool
   let batchSize: Int
@@ -45,7 +45,7 @@ struct BatchSource {
   var acceptedErrors: [UncoveredLoss] = []
 
   /// How losses read full rows.
-  enum FullRows {
+  enum RebuiltRows {
     /// Not at all.
     case none
     /// In any order; in the teacher's.

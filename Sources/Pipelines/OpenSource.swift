@@ -49,7 +49,7 @@ func openSource(
   return BatchSource(
     dataSet: dataSet, positions: positions, augmenter: augmenter, cache: cache,
     needsTeacher: needs.teacher || needs.features || placesDecide,
-    fullRows: BatchSource.FullRows(needs, cache),
+    fullRows: BatchSource.RebuiltRows(needs, cache),
     ranking: needs.ranking && cache.manifest.encoding.ranking != nil, batchSize: plan.batch,
     seed: UInt64(plan.seed), decodedBytes: options.decodedBytes, acceptedErrors: accepted)
 }

@@ -72,8 +72,10 @@ public struct ProgressLine {
 
 /// Runs long work of a command: shows how much of it is done, and ends it when the program is asked to stop.
 ///
-/// - Parameter work: tells the closure it is given what is done, of how much; the closure throws
-///   `Interruption.problem` where that is not yet all.
+/// - Parameters:
+///   - unit: what is counted, one of them: "block".
+///   - work: tells the closure it is given what is done, of how much; the closure throws `Interruption.problem`
+///     where that is not yet all.
 public func withProgress<Result>(
   _ label: String, unit: String,
   _ work: (_ report: (_ done: Int, _ total: Int) throws -> Void) throws -> Result
@@ -81,10 +83,10 @@ public func withProgress<Result>(
   var progress: ProgressLine?
   defer { progress?.clear() }
   return try work { done, total in
-    if progress == nil { progress = ProgressLine(label, unit: unit, total: total) }
+    if progress == nil { progress = ProgressLine(label, unit: unit + "s", total: total) }
     progress?.update(done: done)
     if Interruption.isRequested && done < total {
-      throw Interruption.problem(after: "\(done) of \(total) \(unit)")
+      throw Interruption.problem(after: "\(done) of \(total) \(unit)s")
     }
   }
 }

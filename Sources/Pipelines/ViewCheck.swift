@@ -14,13 +14,11 @@ public enum ViewCheck: Hashable, Sendable {
   ///
   /// - Throws: `Problem(.corrupt)` naming the first block whose views differ.
   func run(_ cache: CacheReader, _ augmenter: Augmenter) throws {
-    let blocksPerView = cache.manifest.blocksPerView
-    let total = blocksPerView * cache.manifest.views
+    let total = cache.manifest.blockCount
     let count = if case .blocks(let count) = self { min(count, total) } else { total }
     for index in 0..<count {
       if Interruption.isRequested { throw Interruption.problem(after: "no epoch") }
-      let chosen = index * total / count
-      let key = BlockKey(view: chosen / blocksPerView, block: chosen % blocksPerView)
+      let key = cache.manifest.blockKey(at: index * total / count)
       let samples = cache.manifest.samples(of: key)
       guard let stored = try cache.blockInfo(key) else {
         throw Problem(

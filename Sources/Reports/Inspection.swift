@@ -192,7 +192,7 @@ extension Inspection {
     cacheDigest = cache.cacheDigest
     fingerprint = cache.fingerprint
     self.records = records
-    missingBlocks = manifest.blocksPerView * manifest.views - keys.count
+    missingBlocks = manifest.blockCount - keys.count
     bytes = cache.fileBytes
     bytesPerRecord = perRecord(blockBytes)
     classes = encoding.classes
