@@ -53,6 +53,11 @@ struct ImportLayout: Sendable {
     }
     let counts = try ArrayFile(name)
     try counts.demand(isIndex: true)
+    guard (1...2).contains(counts.shape.count) else {
+      throw Problem(
+        .corrupt,
+        "\(name) has the shape \(counts.shape); [samples] or [samples, views] is expected")
+    }
     if axes.count == 1 {
       let places = try positions.places.map { name in
         let places = try ArrayFile(name)

@@ -68,7 +68,8 @@ private func help(_ command: String) throws -> String {
       "import",
       [
         "--logits", "--kind", "--features", "--ids", "--values", "--log-sum-exp", "--label-logits",
-        "--label-ranks", "--classes", "--views-first", "--labels", "--data", "--recipe", "--seed",
+        "--label-ranks", "--classes", "--views-first", "--positions", "--counts",
+        "--max-positions", "--labels", "--data", "--recipe", "--seed",
         "--class-names", "--name", "--teacher-name", "--k", "--tail", "--ranking",
         "--commit-seconds", "--shard", "--calibration", "--threads", "--json",
       ]

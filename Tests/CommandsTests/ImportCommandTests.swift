@@ -147,6 +147,12 @@ import Testing
     (["--logits", "a.npy", "--tail-step", "4"], "belong to --tail subspace"),
     (["--logits", "a.npy", "--threads", "0"], "--threads"),
     (["--logits", "a.npy", "--shard", "5/4"], "1 <= I <= N"),
+    (["--logits", "a.npy", "--positions", "p.npy"], "--positions FILE needs --counts"),
+    (
+      ["--logits", "a.npy", "--positions", "every", "--counts", "c.npy"],
+      "--positions every goes without --counts"
+    ),
+    (["--logits", "a.npy", "--max-positions", "3"], "--max-positions belongs to --counts"),
     (["--logits", "a.bin"], "FILE.npy, FILE.safetensors or FILE.safetensors:ARRAY"),
   ])
   func `a wrong option of import is refused by name`(options: [String], named: String) throws {

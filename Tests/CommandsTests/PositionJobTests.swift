@@ -37,8 +37,24 @@ import Testing
     #expect(report["positions"]?.integer == tokens.labelled)
     #expect((report["accuracy"]?.double ?? 0) > 0.5)
     #expect((report["agreement"]?.double ?? 0) > 0.5)
+    try exportAndImport(cache, data: data, records: tokens.labelled)
     let text = try run("evaluate", student + "/model.safetensors", "--data", data)
     #expect(text.output.contains("% of \(tokens.labelled) positions of 120 samples"))
+  }
+
+  /// Takes a cache to a file and back.
+  private func exportAndImport(_ cache: String, data: String, records: Int) throws {
+    let (file, again) = (folder.file("records.safetensors"), folder.file("again"))
+    try run("export", cache, "--out", file)
+    let made = try run(
+      "import", again, "--data", data, "--ids", file + ":ids", "--values", file + ":logits",
+      "--log-sum-exp", file + ":log-sum-exp", "--counts", file + ":counts", "--positions",
+      file + ":record-positions")
+    #expect(made.output.contains("sealed, \(records) records"), "\(made.output)")
+    let result = try run("diff", cache, again, "--json")
+    let diff = try parseJSON(result.output.utf8, source: "diff")
+    #expect(diff["records"]?.integer == records)
+    #expect(diff["topOneAgreement"]?.double == 1)
   }
 
   @discardableResult

@@ -194,7 +194,7 @@ import Testing
   }
 
   @Test(arguments: [false, true])
-  func `rows imported with their data set train as those of the teacher`(k: Bool) throws {
+  func `rows imported with their data set train as those of the teacher`(asRecords: Bool) throws {
     let workshop = try Workshop(samples: 300, classes: 12)
     try workshop.writeTeacher(network: "cnn-6-columns", classes: 12, seed: 7)
     var made = workshop.job()
@@ -204,15 +204,21 @@ import Testing
       samples: 300, views: 2, positions: 4, classes: 12, hasPositionLabels: false, seed: 1)
     var export = ExportJob(
       cache: made.making.cache, out: files.folder.file("rows.safetensors"),
-      format: k ? .safetensors : .fullRows)
+      format: asRecords ? .safetensors : .fullRows)
     export.replaces = true
     try exportRecords(export)
-    var job = try files.exportedJob("imported", "rows.safetensors", full: !k, k: 12)
+    var job = try files.exportedJob("imported", "rows.safetensors", full: !asRecords, k: 12)
     job.labels = nil
     job.views = .init(data: workshop.data, recipe: workshop.recipe, seed: 1)
     try importRows(job)
     let (imported, original) = (try files.open("imported"), try CacheReader(path: made.making.cache))
-    #expect(try imported.columnsDigest() == original.columnsDigest())
+    if asRecords {
+      #expect(try imported.columnsDigest() == original.columnsDigest())
+    } else {
+      // Equal logits are ordered by class, whatever they were before they were rounded.
+      let rows = try Safetensors.read(files.folder.file("rows.safetensors")).arrays
+      #expect(try files.export("imported", to: "again.safetensors", .fullRows) == rows)
+    }
     for key in imported.manifest.blockKeys {
       #expect(try imported.blockInfo(key)?.viewDigest == original.blockInfo(key)?.viewDigest)
     }

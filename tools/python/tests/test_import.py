@@ -152,6 +152,54 @@ def test_sparse_rows_of_numpy_are_imported(rows, tmp_path):
             assert measured <= mine < 1, name
 
 
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    """Rows [n, T, C] and how many of the T count, as numpy writes them."""
+    folder = tmp_path_factory.mktemp("tokens")
+    generator = np.random.default_rng(6)
+    rows = (generator.standard_normal((500, 5, 7)) * 4).astype(np.float32)
+    lengths = generator.integers(0, 6, 500)
+    np.save(folder / "rows.npy", rows)
+    np.save(folder / "lengths.npy", lengths)
+    np.save(folder / "labels.npy", generator.integers(0, 7, 500))
+    return folder, rows, lengths
+
+
+def import_tokens(folder, cache, *options):
+    run("import", cache, "--logits", folder / "rows.npy", *of_labels(folder), *options)
+    return logitcache.open(cache)
+
+
+def test_rows_at_positions_decode_to_themselves(tokens, tmp_path):
+    folder, rows, lengths = tokens
+    with import_tokens(folder, tmp_path / "cache", "--counts", folder / "lengths.npy") as cache:
+        assert cache.verify().records == lengths.sum()
+        assert cache.manifest.encoding.positions.maximum == 5
+        records = cache.records(range(500), 0)
+        assert np.array_equal(np.bincount(records.owners, minlength=500), lengths)
+        expected = rows[records.owners, records.positions]
+        found = np.empty_like(expected)
+        np.put_along_axis(found, records.class_ids.astype(np.int64), records.logits(), 1)
+        assert np.abs(found - expected).max() <= 1 / 32 + 1e-5
+        assert records.positions.max() == 4
+    run("export", tmp_path / "cache", "--out", tmp_path / "out.safetensors")
+    arrays = read_safetensors(tmp_path / "out.safetensors")
+    assert np.array_equal(arrays["counts"][:, 0], lengths)
+    assert np.array_equal(arrays["record-samples"], records.owners)
+    assert np.array_equal(arrays["record-positions"], records.positions)
+    assert not arrays["record-views"].any()
+    assert np.array_equal(arrays["ids"], records.class_ids)
+    assert np.array_equal(arrays["logits"], records.logits())
+
+
+def test_rows_at_every_position_are_an_array_of_them(tokens, tmp_path):
+    folder, rows, _ = tokens
+    with import_tokens(folder, tmp_path / "cache", "--positions", "every") as cache:
+        assert cache.verify().records == 2500
+    run("export", tmp_path / "cache", "--out", tmp_path / "out.npy")
+    assert np.abs(np.load(tmp_path / "out.npy").reshape(rows.shape) - rows).max() <= 1 / 32 + 1e-5
+
+
 def test_records_without_a_data_set_are_replayed_alone(rows):
     pytest.importorskip("torch")
     from logitcache.torch import ReplayDataset
