@@ -211,7 +211,9 @@ import Testing
     job.labels = nil
     job.views = .init(data: workshop.data, recipe: workshop.recipe, seed: 1)
     try importRows(job)
-    let (imported, original) = (try files.open("imported"), try CacheReader(path: made.making.cache))
+    let (imported, original) = (
+      try files.open("imported"), try CacheReader(path: made.making.cache)
+    )
     if asRecords {
       #expect(try imported.columnsDigest() == original.columnsDigest())
     } else {
