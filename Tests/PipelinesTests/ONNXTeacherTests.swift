@@ -62,6 +62,18 @@ struct ONNXTeacherTests {
     #expect(abs(logits[2] - Float(log(0.2 / 0.8))) < 1e-5)
   }
 
+  @Test func `a model that takes batches of one size, and does not say so, is a teacher`() throws {
+    let bench = try ONNXBench(samples: 8, height: 1, width: 3, classNames: ["a", "b", "c"])
+    let model = ONNXModel(
+      inputs: [ONNXModel.Tensor("input", .float32, "n", 1, 1, 3)],
+      outputs: [ONNXModel.Tensor("output", .float32, "m", 3)],
+      nodes: [ONNXModel.Node("Reshape", ["input", "shape"], ["output"])],
+      integers: [ONNXModel.Integers("shape", [4, 3])])
+    try bench.describe(model, "output: {kind: logits}", "batch: 4")
+    let pixels = try bench.views(0..<8).pixels
+    #expect(try bench.logits(0..<8) == pixels.map { Float($0) / 255 })
+  }
+
   @Test func `values that cannot be of their kind are refused`() throws {
     let bench = try ONNXBench(classes: 4)
     for kind in ["probabilities", "log-probabilities", "sigmoid"] {
