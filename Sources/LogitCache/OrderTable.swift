@@ -183,14 +183,18 @@ package struct OrderTable: Equatable, Sendable {
       results.withUnsafeMutableBufferPointer { results in
         slots.withUnsafeBufferPointer { slots in
           all.withUnsafeBufferPointer { all in
-            for column in stride(from: 0, to: numbers.count, by: max(rows, 1)) {
-              for row in 0..<rows {
-                let (number, slot) = (numbers[column &+ row], slots[row])
-                if all.isEmpty {
-                  results[column &+ row] = search(number, slot)
-                } else {
-                  let list = slot < 0 ? keys.count : Int(slot)
-                  results[column &+ row] = UInt32(all[list &* classes &+ Int(number)])
+            // A few rows at all ranks, so that their lists stay in the first cache; 16 numbers are a line.
+            for first in stride(from: 0, to: rows, by: 16) {
+              let tile = first..<min(first &+ 16, rows)
+              for column in stride(from: 0, to: numbers.count, by: rows) {
+                for row in tile {
+                  let (number, slot) = (numbers[column &+ row], slots[row])
+                  if all.isEmpty {
+                    results[column &+ row] = search(number, slot)
+                  } else {
+                    let list = slot < 0 ? keys.count : Int(slot)
+                    results[column &+ row] = UInt32(all[list &* classes &+ Int(number)])
+                  }
                 }
               }
             }
