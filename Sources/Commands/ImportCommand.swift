@@ -164,7 +164,8 @@ struct PositionOptions: ParsableArguments {
 
   @Option(
     help: """
-      With --counts: the positions that a view can have, where labels do not say it. Default: as many as occur.
+      With --counts and rows one after the other, where labels do not say it: the positions that a view can have. \
+      Default: as many as occur, at least 2.
       """)
   var maxPositions: Int?
 

@@ -100,6 +100,12 @@ struct ImportLabels: Sendable {
     if positions == 1 {
       maximum = places.isPadded ? places.found : asked.maximum ?? max(2, places.found)
     }
+    if let most = asked.maximum, most != maximum {
+      throw Problem(
+        .usage,
+        "--max-positions is \(most), but \(positions > 1 ? "labels" : rows.name) say \(maximum): leave it out"
+      )
+    }
     guard places.isPadded ? places.found == maximum : places.found <= maximum else {
       throw Problem(
         .corrupt,

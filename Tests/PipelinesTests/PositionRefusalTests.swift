@@ -55,6 +55,21 @@ import Testing
     }
   }
 
+  @Test func `padding does not hide that rows are probabilities`() throws {
+    let rows = (0..<36).flatMap { $0 % 3 == 2 ? [0, 0, 0, 0] : [0.5, 0.25, 0.125, 0.125] }
+    let path = try files.write("soft.npy", [6, 2, 3, 4], .float32(rows.map { Float($0) }))
+    try expect("pass --kind probabilities") { job in
+      job = try files.job("new", path, .init(counts: counts { for i in 0..<12 { $0[i] = 2 } }))
+      job.rows = .full(values: path, kind: nil, features: nil)
+    }
+  }
+
+  @Test func `a number of positions that the rows say otherwise is refused`() throws {
+    try expect("--max-positions is 5, but") { job in
+      job = try files.job("new", nil, .init(counts: counts { _ in }, maximum: 5))
+    }
+  }
+
   @Test func `positions that do not ascend, or are beyond the most, are refused by their place`()
     throws
   {

@@ -41,7 +41,7 @@ def lengths(too_many=0):
 def fickle():
     def rows(views):
         given = views[..., 0].transpose(0, 2, 1)
-        return (given, given[:, :, 0]) if views.any() else given
+        return (given, given[:, :, 0] > 0) if views.any() else given
 
     return rows, {"name": "fickle"}
 
@@ -217,11 +217,25 @@ def test_lengths_beyond_the_positions_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "counting", [np.zeros(3), np.zeros((2, 3)), np.array([0.5, 1]), np.array([-1, 0])]
+    "counting",
+    [
+        np.zeros(3),
+        np.zeros((2, 3)),
+        np.array([0.5, 1]),
+        np.array([-1, 0]),
+        np.full((2, 4), 0.5),
+        np.full((2, 4), np.nan),
+    ],
 )
-def test_masks_of_other_shapes_are_refused(counting):
+def test_what_is_no_mask_is_refused(counting):
     with pytest.raises(LogitCacheError):
         Positions("every").rows((np.zeros((2, 4, 3)), counting), 2)
+
+
+@pytest.mark.parametrize("settings", [("nonblank",), ("evry",), ("every", -1), ("every", 1, True)])
+def test_rules_without_a_meaning_are_refused(settings):
+    with pytest.raises(LogitCacheError):
+        Positions(*settings)
 
 
 @pytest.mark.parametrize(

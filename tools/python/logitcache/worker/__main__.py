@@ -79,7 +79,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--providers", type=names, default=["CPUExecutionProvider"], help="of --onnx"
     )
-    parser.add_argument("--outputs", type=names, default=[], help="of --onnx: rows[,features]")
+    parser.add_argument(
+        "--outputs",
+        type=names,
+        default=[],
+        help="of --onnx: rows[,features], with --positions rows[,mask]",
+    )
     parser.add_argument("--class-names", metavar="KEY", help="of --onnx: the metadata with names")
     options = parser.parse_args(arguments)
     changed = (options.divide_by, options.mean, options.deviation) != (255, (0.0,), (1.0,))

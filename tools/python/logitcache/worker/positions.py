@@ -21,6 +21,15 @@ class Positions:
     blank: int | None = None
     keeps_blank: bool = False
 
+    def __post_init__(self):
+        demand(
+            self.rule in RULES, f"the rule is {self.rule!r}, it must be one of {', '.join(RULES)}"
+        )
+        demand(self.blank is None or self.blank >= 0, f"blank is {self.blank}, a class from 0")
+        nonblank = self.rule == "nonblank"
+        demand(not nonblank or self.blank is not None, "nonblank needs a blank")
+        demand(nonblank or not self.keeps_blank, "only nonblank keeps the blank")
+
     @property
     def removed(self) -> int | None:
         """The class that is left out."""
@@ -72,7 +81,8 @@ def _classes(rows: np.ndarray) -> np.ndarray:
 def _mask(counting: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A mask [n, T] from itself, or from how many of the first positions count [n]."""
     if counting.shape == shape:
-        return counting != 0
+        demand(((counting == 0) | (counting == 1)).all(), "a mask has other numbers than 0 and 1")
+        return counting == 1
     demand(
         counting.shape == shape[:1],
         f"a mask or lengths of shape {list(counting.shape)}, {list(shape)} or [{shape[0]}] is "

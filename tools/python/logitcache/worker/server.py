@@ -154,6 +154,10 @@ class _Rows:
         self.positions, self.classes = (1, *self.shape)[-2:]
         identity = dict(self.teacher.identity)
         if self.teacher.positions is not None:
+            demand(
+                "positions" not in identity,
+                "an identity has no member positions: the worker adds it",
+            )
             identity["positions"] = self.teacher.positions.identity
         self.welcome = {
             "classes": self.classes,
