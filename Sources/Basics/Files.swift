@@ -6,16 +6,14 @@ public enum Files {
   ///
   /// - Throws: `Problem(.noInput)` when it does not exist or cannot be read.
   public static func read(_ path: String) throws -> [UInt8] {
-    // A named pipe or a device would make its opener wait, or do something.
-    var status = stat()
-    guard stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG else {
-      throw Problem(.noInput, "cannot read \(path): it is not a regular file")
-    }
-    guard let handle = fopen(path, "rb") else {
+    // Opening a named pipe would wait for its writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0, let handle = fdopen(descriptor, "rb") else {
       throw Problem(.noInput, "cannot open \(path): \(String(cString: strerror(errno)))")
     }
     defer { fclose(handle) }
-    guard fstat(fileno(handle), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
       throw Problem(.noInput, "cannot read \(path): it is not a regular file")
     }
     let size = Int(status.st_size)

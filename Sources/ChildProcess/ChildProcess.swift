@@ -77,10 +77,18 @@ public final class ChildProcess: @unchecked Sendable {
 
   /// Writes to its standard input; waits while it does not read, at most for some seconds.
   ///
+  /// What is not written whole closes the input: nothing else may follow a part.
+  ///
   /// - Returns: whether all was written; it is not when the process has closed its input, or reads too slowly, or
   ///   when the program was asked to stop while it waited.
   public func write(_ bytes: [UInt8], within seconds: Double) -> Bool {
-    writing.withLock { inputIsOpen && writeAll(bytes, to: input, within: seconds) }
+    writing.withLock {
+      guard inputIsOpen else { return false }
+      if writeAll(bytes, to: input, within: seconds) { return true }
+      inputIsOpen = false
+      close(input)
+      return false
+    }
   }
 
   /// Reads from its standard output.

@@ -175,7 +175,7 @@ public final class BlockEncoder {
   /// Takes in the next rows of the block that `begin` began.
   ///
   /// With a subspace tail they are all rows of the block.
-  /// - Parameters, errors: as of `measure`, which leaves no block begun when it throws.
+  /// - Parameters, errors: as of `measure`. When it throws, no block is begun.
   package func add(
     logits: Span<Float>, labels: [Int32], features: Span<Float> = Span()
   ) throws {

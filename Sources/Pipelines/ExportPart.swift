@@ -97,10 +97,20 @@ struct ExportPart {
     var batch = cache.makeBatch(coefficients: coefficients, ranking: ranking)
     var first = samples.lowerBound
     var before = 0
+    var (countedBlock, counts) = (-1, [Int32]())
     while first < samples.upperBound {
       let block = first / blockRows
       let next = min(first + most, (block + 1) * blockRows, samples.upperBound)
-      let strip = try strip(of: cache, first..<next, from: before)
+      if isRagged, block != countedBlock {
+        (countedBlock, counts) = (block, try self.counts(of: cache, block: block))
+      }
+      let start = first - block * blockRows
+      let strip = ExportStrip(
+        samples: first..<next,
+        counts: isRagged
+          ? Array(counts[start * views.count..<(start + next - first) * views.count])
+          : [Int32](repeating: 1, count: (next - first) * views.count),
+        firstRecord: before, place: first - samples.lowerBound)
       begin(strip)
       for (index, view) in views.enumerated() {
         if Interruption.isRequested {
@@ -120,28 +130,19 @@ struct ExportPart {
     }
   }
 
-  /// Where the records of some samples of a block go.
-  ///
-  /// Where views have different numbers of records, these are counted first: a block is decoded once more.
-  private func strip(
-    of cache: CacheReader, _ samples: Range<Int>, from first: Int
-  ) throws -> ExportStrip {
-    var counts = [Int32](repeating: 1, count: samples.count * views.count)
-    if isRagged {
-      let block = samples.lowerBound / manifest.encoding.blockRows
-      let start = samples.lowerBound - block * manifest.encoding.blockRows
-      var batch = cache.makeBatch()
-      for (index, view) in views.enumerated() {
-        try cache.decode(view: view, block: block, into: &batch)
-        for place in 0..<samples.count {
-          counts[place * views.count + index] = Int32(
-            batch.rows(of: start + place..<start + place + 1).count)
-        }
+  /// How many records each view of each sample of a block has [samples, views], which needs the block decoded once
+  /// more.
+  private func counts(of cache: CacheReader, block: Int) throws -> [Int32] {
+    let count = manifest.samples(of: BlockKey(view: 0, block: block)).count
+    var counts = [Int32](repeating: 0, count: count * views.count)
+    var batch = cache.makeBatch()
+    for (index, view) in views.enumerated() {
+      try cache.decode(view: view, block: block, into: &batch)
+      for place in 0..<count {
+        counts[place * views.count + index] = Int32(batch.rows(of: place..<place + 1).count)
       }
     }
-    return ExportStrip(
-      samples: samples, counts: counts, firstRecord: first,
-      place: samples.lowerBound - self.samples.lowerBound)
+    return counts
   }
 }
 

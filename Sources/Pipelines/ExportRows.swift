@@ -107,8 +107,8 @@ private func spread(
   let label = isOutside ? exactExp(-Double(batch.labelGaps[row])) : 0
   let others = Double(batch.tailClasses - (isOutside ? 1 : 0))
   let last = -Double(batch.gaps[(row + 1) * batch.k - 1])
-  let rest = max(tail - label, tail / tailSteps, .leastNormalMagnitude)
-  let even = others > 0 ? min(exactLog(rest / others), last) : last
+  let rest = max(tail - label, tail / tailSteps)
+  let even = others > 0 ? min(exactLog(max(rest / others, .leastNormalMagnitude)), last) : last
   target.update(repeating: batch.largestLogits[row] + Float(even))
   target[Int(batch.labels[row])] = batch.largestLogits[row] - batch.labelGaps[row]
 }

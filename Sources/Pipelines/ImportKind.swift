@@ -5,7 +5,7 @@ import Foundation
 /// Refuses rows that nobody said the kind of, and that are almost surely probabilities: as logits, all of their
 /// temperatures would be wrong, and nothing would show it.
 ///
-/// Looks at up to 64 rows, evenly spread over the file; rows of zeros are padding. Rows of one class say nothing.
+/// Looks at up to 64 rows, evenly spread over the file; rows of zeros or NaN may be padding and say nothing. Rows of one class say nothing.
 /// - Parameter file: rows of `shape.last` floating-point numbers.
 /// - Throws: `Problem(.usage)` when every row that was looked at lies in 0...1 and sums to 1.
 func refuseProbabilities(in file: ArrayFile) throws {
@@ -22,10 +22,10 @@ func refuseProbabilities(in file: ArrayFile) throws {
     try values.withUnsafeMutableBufferPointer {
       try file.read(row * classes..<(row + 1) * classes, into: $0)
     }
-    if values.allSatisfy({ $0 == 0 }) { continue }  // padding
+    if values.allSatisfy({ $0 == 0 || $0.isNaN }) { continue }
     hasRow = true
     let sum = values.reduce(0.0) { $0 + Double($1) }
-    // NaN is outside of everything: who records the row names it.
+    // Another NaN is outside of everything: who records the row names it.
     guard values.allSatisfy({ (0...1).contains($0) }), abs(sum - 1) <= tolerance else { return }
   }
   if !hasRow { return }

@@ -45,24 +45,27 @@ struct ImportLabels: Sendable {
   private static func read(
     _ file: ArrayFile, positions: Int, classes: Int
   ) throws -> [Int32] {
-    try file.integers(0..<file.count).enumerated().map { index, label in
+    var labels: [Int32] = []
+    labels.reserveCapacity(file.count)
+    try forEachPiece(of: file) { index, label in
       // PyTorch masks with -100, others with -1.
-      if label < 0 && positions > 1 { return -1 }
-      guard (0..<classes).contains(label) else {
+      let isMasked = label < 0 && positions > 1
+      guard isMasked || (0..<classes).contains(label) else {
         throw Problem(
           .corrupt,
           "\(file.name): \(place(index, positions)) has the label \(label), the classes are "
             + "0..<\(classes)")
       }
-      return Int32(label)
+      labels.append(isMasked ? -1 : Int32(label))
     }
+    return labels
   }
 
   private func demandEqual(to dataSet: any DataSet, _ name: String) throws {
     guard positions == dataSet.positions else {
       throw Problem(
         .corrupt,
-        "\(name) has \(positions) labels of a sample, data set \(dataSet.name) has "
+        "\(name) has \(counted(positions, "label")) of a sample, data set \(dataSet.name) has "
           + "\(dataSet.positions)")
     }
     guard values != dataSet.labels else { return }
@@ -116,7 +119,7 @@ struct ImportLabels: Sendable {
     guard (2...4096).contains(maximum) else {
       throw Problem(
         .usage,
-        "\(rows.name) has \(maximum) positions of a view, they must be 2...4096"
+        "\(rows.name) has \(counted(maximum, "position")) of a view, there must be 2...4096"
           + (maximum == 1 ? ": leave out --positions and --counts" : ""))
     }
     return Positions(maximum: maximum, labels: positions == 1 ? .sample : .position)

@@ -172,7 +172,9 @@ struct ImportPart: Sendable {
     try labelled.demandRows(among: given, firstSample: samples.lowerBound, view: view)
     for (index, rows) in found.enumerated() {
       for position in labelled.positions[labelled.rows(of: index)] {
-        guard let row = given.row(of: index, position: Int(position)) else { continue }
+        guard let row = given.row(of: index, position: Int(position)) else {
+          preconditionFailure("sample \(samples.lowerBound + index) has no row at \(position)")
+        }
         let place = rows.lowerBound + row - Int(given.starts[index])
         append(place..<place + 1)
       }

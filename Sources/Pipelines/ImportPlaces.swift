@@ -92,6 +92,7 @@ struct ImportPlaces: Sendable {
     switch form {
     case .padded(let all):
       let counts = try counts?.integers(views)
+      try self.counts?.demandUnchanged()
       return views.enumerated().map { index, view in
         view * all..<view * all + (counts?[index] ?? all)
       }
@@ -99,7 +100,9 @@ struct ImportPlaces: Sendable {
       guard let counts else { preconditionFailure("packed rows without counts") }
       let first = views.lowerBound / ImportPlaces.stride * ImportPlaces.stride
       var row = starts[first / ImportPlaces.stride]
-      let ranges = try counts.integers(first..<views.upperBound).map { count in
+      let all = try counts.integers(first..<views.upperBound)
+      try counts.demandUnchanged()
+      let ranges = all.map { count in
         defer { row += count }
         return row..<row + count
       }
@@ -114,6 +117,7 @@ struct ImportPlaces: Sendable {
   func positions(of rows: Range<Int>, _ place: String) throws -> [Int32] {
     guard let file = positions else { return Array(0..<Int32(rows.count)) }
     let all = try file.integers(rows)
+    try file.demandUnchanged()
     for (index, position) in all.enumerated() where index > 0 && position <= all[index - 1] {
       throw Problem(
         .corrupt,
@@ -125,11 +129,17 @@ struct ImportPlaces: Sendable {
 }
 
 /// Visits integers of a file, some thousand at a time.
-private func forEachPiece(
+///
+/// - Throws: what `body` throws; `Problem(.interrupted)`.
+func forEachPiece(
   of file: ArrayFile, _ body: (_ index: Int, _ value: Int) throws -> Void
 ) throws {
   let piece = 1 << 16
   for first in stride(from: 0, to: file.count, by: piece) {
+    if Interruption.isRequested {
+      throw Interruption.problem(
+        after: "\(first) of \(counted(file.count, "number")) of \(file.name)")
+    }
     let values = try file.integers(first..<min(first + piece, file.count))
     for (index, value) in values.enumerated() { try body(first + index, value) }
   }

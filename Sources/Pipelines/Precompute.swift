@@ -145,12 +145,17 @@ private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [Me
   var progress = ProgressLine("calibrate", unit: "blocks", total: keys.count, done: 0)
   defer { progress.clear() }
   var measured: [MeasuredBlock] = []
+  func interruption() -> Problem {
+    Interruption.problem(
+      after: "\(measured.count) of \(counted(keys.count, "calibration block"))")
+  }
   for _ in keys {
-    if Interruption.isRequested {
-      throw Interruption.problem(
-        after: "\(measured.count) of \(counted(keys.count, "calibration block"))")
+    if Interruption.isRequested { throw interruption() }
+    do {
+      measured.append(try crew.measured.next())
+    } catch let problem as Problem where problem.kind == .interrupted {
+      throw interruption()  // a worker was waited for
     }
-    measured.append(try crew.measured.next())
     progress.update(done: measured.count)
   }
   work.learned(try Calibration.learn(measured, work.manifest))
@@ -184,6 +189,8 @@ private func writeBlocks(
     if Interruption.isRequested { break }
     do {
       pending.append(try crew.encoded.next())
+    } catch let problem as Problem where problem.kind == .interrupted {
+      break  // a worker was waited for: what is finished is committed below
     } catch {
       progress.clear()
       try commit()  // what was finished before the error is not lost

@@ -86,7 +86,7 @@ public func withProgress<Result>(
     if progress == nil { progress = ProgressLine(label, unit: unit + "s", total: total) }
     progress?.update(done: done)
     if Interruption.isRequested && done < total {
-      throw Interruption.problem(after: "\(done) of \(total) \(unit)s")
+      throw Interruption.problem(after: "\(done) of \(counted(total, unit))")
     }
   }
 }

@@ -67,7 +67,7 @@ struct TeacherRows {
     return pixels.finish()
   }
 
-  /// The same for a part of what is digested: hashes the tensors that the teacher saw.
+  /// As above; hashes the tensors that the teacher saw into a digest that others go on with.
   mutating func add(
     _ samples: Range<Int>, view: Int, hashing pixels: inout DigestBuilder
   ) throws {

@@ -101,7 +101,7 @@ struct TeacherStatistics {
     let total = block.headSum(row) * (1 + ratio)
     var (bits, mass) = (0.0, 0.0)
     for j in 0..<k {
-      let p = exp(-Double(block.gaps[row * k + j])) / total
+      let p = exactExp(-Double(block.gaps[row * k + j])) / total
       if p > 0 { bits -= p * log(p) }
       mass += p
       massByRank[j] += mass
@@ -110,9 +110,10 @@ struct TeacherStatistics {
     if tail > 0 { bits -= tail * log(tail / Double(block.classes - k)) }
     entropy.add(bits)
     confidence.add(1 / total)
-    classProbability[Int(block.labels[row])] += exp(-Double(block.labelGaps[row])) / total
+    classProbability[Int(block.labels[row])] += exactExp(-Double(block.labelGaps[row])) / total
     for (index, temperature) in temperatures.enumerated() {
-      let ratio = exp(block.logTailRatio(row: row, temperature: Float(temperature.value)))
+      let ratio = exactExpOfEitherSign(
+        block.logTailRatio(row: row, temperature: Float(temperature.value)))
       tailSums[index] += ratio / (1 + ratio)
       tailMaxima[index] = max(tailMaxima[index], ratio / (1 + ratio))
     }

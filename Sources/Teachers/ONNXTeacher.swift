@@ -104,7 +104,7 @@ extension Session {
   /// Runs the model on zeros, which shows the output's shape where the model leaves it open.
   ///
   /// Two views show as much as a whole batch, in less time, unless the model takes batches of one size only and
-  /// does not say so.
+  /// does not say so; ONNX Runtime then writes a line of its own about the first try to standard error.
   fileprivate func plan<Element: TensorElement>(
     _ input: InputPlan, _ configuration: ONNXConfiguration, of type: Element.Type
   ) throws -> OutputPlan {

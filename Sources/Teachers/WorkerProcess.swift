@@ -57,18 +57,21 @@ final class WorkerProcess: @unchecked Sendable {
     let start = clock.now
     var left: Double { Double(seconds) - (clock.now - start).inSeconds }
     condition.withLock { _ = waiting.insert(request) }
-    if !child.write(frame, within: Double(seconds)), left > 0, !Interruption.isRequested {
+    if !child.write(frame, within: Double(seconds)), left > 0 {
+      if Interruption.isRequested { throw interrupted(request) }
       // It reads no more: then it is about to end, or useless.
       if !child.waitForEnd(within: 1) { throw stop(.died("closed its standard input")) }
     }
     while true {
       if let answer = try wait(for: request, atMost: min(left, 0.1)) { return answer }
       if left <= 0 { throw stop(.died("gave no answer within \(seconds) s")) }
-      if Interruption.isRequested {
-        let waited = request == 0 ? "waiting for a worker to be ready" : "waiting for a worker"
-        throw stop(.refused(Interruption.problem(after: waited)))
-      }
+      if Interruption.isRequested { throw interrupted(request) }
     }
+  }
+
+  private func interrupted(_ request: UInt64) -> WorkerEnd {
+    let waited = request == 0 ? "waiting for a worker to be ready" : "waiting for a worker"
+    return stop(.refused(Interruption.problem(after: waited)))
   }
 
   /// Says goodbye; it ends by itself, or is killed a second later (`kill`).

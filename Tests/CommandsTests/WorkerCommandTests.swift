@@ -117,7 +117,7 @@ import Testing
       }
     }
     #expect(stopped.exitCode == 75, "\(ending(of: stopped)): \(stopped.errors)")
-    #expect(stopped.errors.contains("interrupted after"), "\(stopped.errors)")
+    #expect(stopped.errors.contains("interrupted after 0 of "), "\(stopped.errors)")
   }
 
   @Test func `what the worker writes to standard error is passed on with its name`() throws {

@@ -97,9 +97,11 @@ private func shape(_ seed: UInt64) -> Job {
   func `a block measured in parts is the block measured at once`(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     let classes = [2, 17, 300, 3000].randomElement(using: &generator)!
-    let job = Job(
+    var job = Job(
       classes: classes, k: Int.random(in: 1...min(classes, 140), using: &generator), samples: 50,
       views: 2, blockRows: 33, seed: seed, featureWidth: seed.isMultiple(of: 2) ? 5 : nil)
+    let isRanked = seed.isMultiple(of: 3) && job.manifest.encoding.k < classes
+    if isRanked { job.manifest.encoding.ranking = .full }
     let encoder = try job.encoder()
     for key in job.manifest.blockKeys {
       let whole = try job.encode(key, with: encoder)

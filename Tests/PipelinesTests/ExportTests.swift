@@ -39,6 +39,23 @@ import Testing
     #expect(part["views"]?.values == .int32([1]))
   }
 
+  @Test func `a tail without mass is spread all the same`() throws {
+    let files = RowFiles(samples: 1, views: 1, classes: 100, seed: 1)
+    // One class has it all; the label is behind the head.
+    let rows = try files.writeRows { values in
+      values = [Float](repeating: 0, count: 100)
+      values[files.labels[0] == 7 ? 8 : 7] = 1000
+    }
+    var job = try files.job("cache", rows)
+    job.kept = KeptRecord(k: 1)
+    try importRows(job)
+    let logits = try #require(
+      try files.export("cache", to: "out.npy", .npy) { $0.fillsEvenly = true }["logits"])
+    for (index, value) in logits.floats.enumerated() {
+      #expect(value.isFinite && (value == 1000) == (index == (files.labels[0] == 7 ? 8 : 7)))
+    }
+  }
+
   @Test func `arrays are what a reader decodes`() throws {
     let files = try imported(KeptRecord(k: 3, ranking: .full))
     let arrays = try files.export("cache", to: "out.safetensors", .safetensors)

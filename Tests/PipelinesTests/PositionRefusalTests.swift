@@ -56,8 +56,14 @@ import Testing
   }
 
   @Test func `padding does not hide that rows are probabilities`() throws {
-    let rows = (0..<36).flatMap { $0 % 3 == 2 ? [0, 0, 0, 0] : [0.5, 0.25, 0.125, 0.125] }
-    let path = try files.write("soft.npy", [6, 2, 3, 4], .float32(rows.map { Float($0) }))
+    let rows = (0..<36).flatMap { row -> [Float] in
+      switch row % 6 {
+      case 2: [0, 0, 0, 0]
+      case 5: [.nan, .nan, .nan, .nan]
+      default: [0.5, 0.25, 0.125, 0.125]
+      }
+    }
+    let path = try files.write("soft.npy", [6, 2, 3, 4], .float32(rows))
     try expect("pass --kind probabilities") { job in
       job = try files.job("new", path, .init(counts: counts { for i in 0..<12 { $0[i] = 2 } }))
       job.rows = .full(values: path, kind: nil, features: nil)
@@ -106,7 +112,7 @@ import Testing
       job = try files.job("new")
       job.positions = nil
     }
-    try expect("has 1 positions of a view, they must be 2...4096: leave out --positions") { job in
+    try expect("has 1 position of a view, there must be 2...4096: leave out --positions") { job in
       let part = Array(files.rows.prefix(24))
       job = try files.job("new", files.write("one.npy", [6, 1, 4], .float32(part)))
     }
@@ -121,6 +127,7 @@ import Testing
   @Test func `labels of other positions than the rows are refused`() throws {
     try expect("has rows at 3 positions of a view, there are labels for 2 of a sample") {
       $0.labels = try files.write("l.npy", [6, 2], .int32(files.labels + files.labels))
+      $0.positions?.maximum = nil
     }
     try expect("sample 1, position 1 has the label 4, the classes are 0..<4") {
       var labels = [Int32](repeating: -100, count: 18)
@@ -147,7 +154,7 @@ import Testing
       (job.positions, job.labels) = (nil, nil)
       job.views = .init(data: data, recipe: nil, seed: 1)
     }
-    try expect("has 1 labels of a sample, data set tokens has 3") { job in
+    try expect("has 1 label of a sample, data set tokens has 3") { job in
       job.views = .init(data: data, recipe: nil, seed: 1)
     }
   }
