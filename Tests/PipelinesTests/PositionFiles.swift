@@ -124,22 +124,9 @@ final class PositionFiles {
 
   func open(_ name: String) throws -> CacheReader { try CacheReader(path: folder.file(name)) }
 
-  /// Exports the cache `name` and reads the arrays.
   @discardableResult
   func export(
     _ name: String, to file: String, _ format: ExportJob.Format,
     _ change: (inout ExportJob) -> Void = { _ in }
-  ) throws -> [String: NamedArray] {
-    var job = ExportJob(cache: folder.file(name), out: folder.file(file), format: format)
-    change(&job)
-    let report = try exportRecords(job)
-    if format == .jsonl { return [:] }
-    let arrays =
-      format == .npy
-      ? ["logits": try NumPy.read(folder.file(file))]
-      : try Safetensors.read(folder.file(file)).arrays
-    let shapes = Dictionary(uniqueKeysWithValues: report.arrays.map { ($0.name, $0.shape) })
-    if shapes != arrays.mapValues(\.shape) { throw Problem(.corrupt, "\(shapes), \(arrays)") }
-    return arrays
-  }
+  ) throws -> [String: NamedArray] { try folder.export(name, to: file, format, change) }
 }

@@ -85,23 +85,31 @@ final class RowFiles {
     return try importRows(job)
   }
 
+  @discardableResult
+  func export(
+    _ name: String, to file: String, _ format: ExportJob.Format,
+    _ change: (inout ExportJob) -> Void = { _ in }
+  ) throws -> [String: NamedArray] { try folder.export(name, to: file, format, change) }
+}
+
+extension ScratchFolder {
   /// Exports the cache `name` and reads the file.
   @discardableResult
   func export(
     _ name: String, to file: String, _ format: ExportJob.Format,
     _ change: (inout ExportJob) -> Void = { _ in }
   ) throws -> [String: NamedArray] {
-    var job = ExportJob(cache: folder.file(name), out: folder.file(file), format: format)
+    var job = ExportJob(cache: self.file(name), out: self.file(file), format: format)
     change(&job)
     let report = try exportRecords(job)
     if report.format == .jsonl { return [:] }
     let arrays =
       report.format == .npy
-      ? ["logits": try NumPy.read(folder.file(file))]
-      : try Safetensors.read(folder.file(file)).arrays
+      ? ["logits": try NumPy.read(self.file(file))]
+      : try Safetensors.read(self.file(file)).arrays
     let shapes = Dictionary(uniqueKeysWithValues: report.arrays.map { ($0.name, $0.shape) })
     if shapes != arrays.mapValues(\.shape) { throw Problem(.corrupt, "\(shapes), \(arrays)") }
-    if try Files.read(folder.file(file)).count != report.bytes {
+    if try Files.read(self.file(file)).count != report.bytes {
       throw Problem(.corrupt, "\(file) has not \(report.bytes) bytes")
     }
     return arrays
