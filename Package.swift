@@ -78,6 +78,7 @@ let package = Package(
         .embedInCode("import.schema.json"), .embedInCode("export.schema.json"),
         .embedInCode("precompute.schema.json"), .embedInCode("evaluate.schema.json"),
         .embedInCode("verify.schema.json"), .embedInCode("machine.schema.json"),
+        .embedInCode("train.schema.json"),
       ]),
     room("Arrays", ["Basics"]),
 

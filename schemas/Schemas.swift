@@ -38,6 +38,8 @@ public enum Schemas {
     case verify
     /// What `machine --json` prints.
     case machine
+    /// A line of what `train --json` prints, and of `metrics.jsonl`.
+    case train
   }
 
   /// The text of a schema.
@@ -61,6 +63,7 @@ public enum Schemas {
       case .evaluate: PackageResources.evaluate_schema_json
       case .verify: PackageResources.verify_schema_json
       case .machine: PackageResources.machine_schema_json
+      case .train: PackageResources.train_schema_json
       }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -2,6 +2,7 @@ import Basics
 import LogitCache
 import Losses
 import Pipelines
+import Schemas
 import TestSupport
 import Testing
 
@@ -70,7 +71,9 @@ import Testing
     let lines = text.split(separator: "\n")
     #expect(lines.count == 2)
     for line in lines {
-      let error = try parseJSON(line.utf8, source: "metrics")["acceptedErrors"]?[0]
+      let metrics = try parseJSON(line.utf8, source: "metrics")
+      try Schemas.validate(metrics, against: .train, source: "metrics")
+      let error = metrics["acceptedErrors"]?[0]
       #expect(error?["measure"]?.string == "mseMissingEnergy" && error?["limit"]?.double == 0.03)
     }
   }

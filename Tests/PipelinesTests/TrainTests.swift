@@ -4,6 +4,7 @@ import Foundation
 import LogitCache
 import Losses
 import Pipelines
+import Schemas
 import TestSupport
 import Testing
 
@@ -67,6 +68,7 @@ import Testing
     let lines = try text.split(separator: "\n").map { try parseJSON($0.utf8, source: "metrics") }
     #expect(lines.map { $0["epoch"]?.integer } == [1, 2, 3])
     #expect(lines.map { $0["loss"]?.double } == metrics.map(\.loss))
+    for line in lines { try Schemas.validate(line, against: .train, source: "metrics") }
   }
 
   @Test(arguments: 1...3)
@@ -159,111 +161,6 @@ import Testing
   }
 }
 
-@Suite struct ReplayTests {
-  @Test func `replay needs no teacher: it works after the teacher's files are gone`() throws {
-    let workshop = try Workshop()
-    try precompute(workshop.job())
-    try remove(workshop.teacher)
-    try remove(workshop.folder.file("teacher.safetensors"))
-    try remove(workshop.recipe)
-    let metrics = try train(workshop.plan("kd@4", epochs: 1, "cache: cache"), workshop.options())
-    #expect(metrics.count == 1)
-  }
-
-  @Test func `the memory for decoded records does not change the weights`() throws {
-    let workshop = try Workshop(samples: 2100)
-    try precompute(workshop.job())
-    let plan = try workshop.plan("kd@4", epochs: 4, "cache: cache")
-    for (name, bytes) in [("none", 0), ("some", 100_000), ("all", 1 << 30)] {
-      var options = workshop.options(name)
-      options.decodedBytes = bytes
-      try train(plan, options)
-    }
-    let weights = try ["none", "some", "all"].map { try workshop.modelBytes($0) }
-    #expect(Set(weights).count == 1)
-  }
-
-  @Test func `a cache of other data is refused by both fingerprints`() throws {
-    let workshop = try Workshop()
-    try precompute(workshop.job())
-    var pictures = workshop.pictures
-    pictures.pixels[0] ^= 1
-    let other = try pictures.write(to: workshop.folder, name: "other")
-    let (mine, theirs) = (
-      try openDataSet(other).fingerprint, try openDataSet(workshop.data).fingerprint
-    )
-    let plan = try workshop.plan("kd@4", data: other, "cache: cache")
-    for check in [ViewCheck.all, .blocks(0)] {
-      let problem = #expect(throws: Problem.self) {
-        try train(plan, workshop.options(check: check))
-      }
-      #expect(problem?.kind == .corrupt)
-      #expect(problem?.message.contains("'data' (fingerprint \(theirs.short))") == true)
-      #expect(problem?.message.contains("'other' (fingerprint \(mine.short))") == true)
-    }
-  }
-
-  @Test func `the view check finds a block that was made from other pixels`() throws {
-    let workshop = try Workshop(samples: 2100)
-    try precompute(workshop.job("right", views: 3))
-    let right = try CacheReader(path: workshop.folder.file("right"))
-    let writer = try workshop.writer("wrong", like: "right")
-    let bad = BlockKey(view: 1, block: 1)
-    for key in right.manifest.blockKeys {
-      let digest = key == bad ? Digest(of: "other pixels") : nil
-      try writer.append([workshop.makeBlock(key, of: right, viewDigest: digest)])
-    }
-    _ = try writer.seal()
-    let plan = try workshop.plan("kd@4", epochs: 1, "cache: wrong")
-    for check in [ViewCheck.all, .blocks(6), .blocks(100)] {
-      let problem = #expect(throws: Problem.self) {
-        try train(plan, workshop.options(check: check))
-      }
-      #expect(problem?.kind == .corrupt)
-      #expect(problem?.message.contains("view 1, block 1 (samples 2048..<2100)") == true)
-    }
-    #expect(!Files.exists(workshop.folder.file("out/checkpoint.safetensors")))
-    #expect(try train(plan, workshop.options(check: .blocks(0))).count == 1)
-  }
-
-  @Test func `an unfinished cache is refused before the first step`() throws {
-    let workshop = try Workshop(samples: 2100)
-    try precompute(workshop.job("cache", views: 3))
-    try workshop.begin("begun", like: "cache", with: [BlockKey(view: 0, block: 0)])
-    let plan = try workshop.plan("kd@4", "cache: begun")
-    let problem = #expect(throws: Problem.self) { try train(plan, workshop.options()) }
-    #expect(problem?.kind == .corrupt)
-    #expect(problem?.message.contains("is not complete") == true)
-  }
-
-  @Test func `a loss that compares with a teacher needs a cache`() throws {
-    let workshop = try Workshop()
-    let problem = #expect(throws: Problem.self) {
-      try train(workshop.plan("kd@4"), workshop.options())
-    }
-    #expect(problem?.kind == .usage)
-    #expect(problem?.message.contains("'kd@4'") == true)
-  }
-
-  @Test(arguments: ["kd@", "foo", "ce+", "", "kd@-1"])
-  func `a loss that cannot be read is refused in words`(loss: String) throws {
-    let workshop = try Workshop()
-    var plan = try workshop.plan("ce")
-    plan.loss = loss
-    let problem = #expect(throws: Problem.self) { try train(plan, workshop.options()) }
-    #expect(problem?.kind == .configuration)
-    #expect(problem?.message.contains("loss") == true)
-  }
-
-  @Test func `a cache and a recipe are not named together`() throws {
-    let workshop = try Workshop()
-    try precompute(workshop.job())
-    let plan = try workshop.plan("ce", "cache: cache", "recipe: recipe.yaml")
-    let problem = #expect(throws: Problem.self) { try train(plan, workshop.options()) }
-    #expect(problem?.kind == .usage)
-  }
-}
-
 @Suite struct MixedAndFeatureTests {
   @Test(arguments: ["mixup", "cutmix"], ["ce", "0.5*ce+0.5*kd@2"])
   func `a student learns the classes from mixed views`(operation: String, loss: String) throws {
@@ -321,85 +218,5 @@ import Testing
     }
     #expect(problem?.kind == .configuration)
     #expect(problem?.message.contains("64 features") == true)
-  }
-}
-
-@Suite struct EvaluateTests {
-  @Test func `the teacher agrees with itself`() throws {
-    let workshop = try Workshop.withTrainedTeacher()
-    var job = workshop.job(views: 1)
-    job.recipe = nil
-    try precompute(job)
-    let result = try evaluate(
-      modelPath: workshop.folder.file("teacher.safetensors"), data: workshop.data,
-      cachePath: job.making.cache)
-    #expect(result.samples == 300)
-    #expect(result.agreement == 1)
-    #expect(result.teacherAccuracy == result.accuracy)
-    #expect(result.accuracy > 0.9)
-  }
-
-  @Test func `accuracy and agreement are shares of samples, counted one by one`() throws {
-    let workshop = try Workshop(samples: 2100)
-    var job = workshop.job(views: 2)
-    job.recipe = nil
-    try precompute(job)
-    let model = try workshop.writeTeacher("student", seed: 99)
-    let result = try evaluate(
-      modelPath: workshop.folder.file("student.safetensors"), data: workshop.data,
-      cachePath: job.making.cache)
-    // A second cache, with the student as its teacher, says what the student names.
-    var second = workshop.job("second", views: 1)
-    (second.recipe, second.teacher) = (nil, model)
-    try precompute(second)
-    let (teacher, student) = (
-      try firstChoices(job.making.cache), try firstChoices(second.making.cache)
-    )
-    func share(_ a: [Int32], _ b: [Int32]) -> Double { Double(zip(a, b).count { $0 == $1 }) / 2100 }
-    #expect(result.accuracy == share(student, workshop.pictures.labels))
-    #expect(result.teacherAccuracy == share(teacher, workshop.pictures.labels))
-    #expect(result.agreement == share(student, teacher))
-  }
-
-  private func firstChoices(_ cache: String) throws -> [Int32] {
-    let reader = try CacheReader(path: cache)
-    var batch = reader.makeBatch()
-    return try (0..<reader.manifest.blocksPerView).flatMap { block in
-      try reader.decode(view: 0, block: block, into: &batch)
-      return (0..<batch.count).map { batch.classIDs[$0 * batch.k] }
-    }
-  }
-
-  @Test func `without a cache there is accuracy alone`() throws {
-    let workshop = try Workshop()
-    let result = try evaluate(
-      modelPath: workshop.folder.file("teacher.safetensors"), data: workshop.data, cachePath: nil)
-    #expect(result.agreement == nil && result.teacherAccuracy == nil)
-  }
-
-  @Test func `a cache of augmented views is refused`() throws {
-    let workshop = try Workshop()
-    try precompute(workshop.job())
-    let problem = #expect(throws: Problem.self) {
-      try evaluate(
-        modelPath: workshop.folder.file("teacher.safetensors"), data: workshop.data,
-        cachePath: workshop.folder.file("cache"))
-    }
-    #expect(problem?.kind == .corrupt)
-    #expect(problem?.message.contains("holds augmented views") == true)
-  }
-
-  @Test(arguments: [(9, 4), (8, 5)])
-  func `a model for other pictures or classes is refused by both`(side: Int, classes: Int) throws {
-    let workshop = try Workshop()
-    try workshop.writeTeacher("other", side: side, classes: classes, seed: 1)
-    let problem = #expect(throws: Problem.self) {
-      try evaluate(
-        modelPath: workshop.folder.file("other.safetensors"), data: workshop.data, cachePath: nil)
-    }
-    #expect(problem?.kind == .corrupt)
-    #expect(
-      problem?.message.contains("takes \(side)x\(side)x1 inputs and names \(classes) classes")
-        == true)
   }
 }
