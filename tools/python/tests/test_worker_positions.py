@@ -137,6 +137,44 @@ def test_positions_where_blank_is_likeliest_have_no_row(tmp_path, keeps):
     assert 4 < kept < 28
 
 
+def surest(view, output):
+    """The position of a view [T, C] that best-nonblank with blank 0 takes."""
+
+    def probability(row):
+        return max(row[1:]) - np.log(np.exp(row).sum()) if output == "logits" else max(row[1:])
+
+    return max(range(len(view)), key=lambda place: probability(view[place].astype(float)))
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+def test_of_several_positions_the_surest_without_blank_is_recorded(tmp_path, output):
+    options = ["--positions", "best-nonblank", "--blank", "0", "--output", output]
+    with start(tmp_path, "columns", *options) as worker:
+        assert (worker.welcome["positions"], worker.welcome["ragged"]) == (1, False)
+        assert worker.welcome["classNames"] == ["one", "two"]
+        assert worker.welcome["identity"]["positions"] == "best-nonblank, blank 0"
+        for seed in range(6):
+            expected, rows = ask(worker, seed, 8)
+            for view, row in zip(expected, rows[:, 0]):
+                assert np.array_equal(row, view[surest(view, output), 1:])
+
+
+def test_the_surest_of_logits_is_not_that_of_the_largest_one():
+    rows = np.array([[[9, 8, 0], [0, 4, -9]]], np.float32)
+    best = Positions("best-nonblank", 0)
+    assert best.best(rows, 1, "logits").tolist() == [[4, -9]]
+    assert best.best(rows, 1, "probabilities").tolist() == [[8, 0]]
+    # Of equal ones the first; another level changes nothing.
+    same = np.array([[[0, 1, 2], [5, 6, 7], [0, 2, 1]]], np.float32)
+    assert best.best(same, 1, "logits").tolist() == [[1, 2]]
+
+
+def test_a_mask_has_no_place_beside_the_surest_position(tmp_path):
+    options = ["--positions", "best-nonblank", "--blank", "0"]
+    with start(tmp_path, "lengths", *options) as worker:
+        assert "best-nonblank records one row of a view: give rows alone" in worker.refusal
+
+
 def test_lengths_say_how_many_of_the_first_positions_count(tmp_path):
     with start(tmp_path, "lengths", "--positions", "every") as worker:
         assert worker.welcome["ragged"]
@@ -232,7 +270,17 @@ def test_what_is_no_mask_is_refused(counting):
         Positions("every").rows((np.zeros((2, 4, 3)), counting), 2)
 
 
-@pytest.mark.parametrize("settings", [("nonblank",), ("evry",), ("every", -1), ("every", 1, True)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("nonblank",),
+        ("best-nonblank",),
+        ("best-nonblank", 1, True),
+        ("evry",),
+        ("every", -1),
+        ("every", 1, True),
+    ],
+)
 def test_rules_without_a_meaning_are_refused(settings):
     with pytest.raises(LogitCacheError):
         Positions(*settings)
@@ -242,6 +290,7 @@ def test_rules_without_a_meaning_are_refused(settings):
     "options, text",
     [
         (["--positions", "nonblank"], "--positions nonblank needs --blank"),
+        (["--positions", "best-nonblank"], "--positions best-nonblank needs --blank"),
         (["--blank", "1"], "needs --positions"),
         (["--positions", "every", "--keep-blank"], "needs --positions nonblank"),
         (["--positions", "best"], "invalid choice"),

@@ -92,8 +92,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("--divide-by, --mean and --deviation need --input nchw or nhwc")
     if options.blank is not None and (options.positions is None or options.blank < 0):
         parser.error("--blank is a class, from 0, and needs --positions")
-    if options.positions == "nonblank" and options.blank is None:
-        parser.error("--positions nonblank needs --blank")
+    if options.positions not in (None, "every") and options.blank is None:
+        parser.error(f"--positions {options.positions} needs --blank")
     if options.keep_blank and options.positions != "nonblank":
         parser.error("--keep-blank needs --positions nonblank")
     if options.threads < 1:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import demand
 
-RULES = ("every", "nonblank")
+RULES = ("every", "nonblank", "best-nonblank")
 # Of positions.
 MOST = 4096
 
@@ -26,14 +26,19 @@ class Positions:
             self.rule in RULES, f"the rule is {self.rule!r}, it must be one of {', '.join(RULES)}"
         )
         demand(self.blank is None or self.blank >= 0, f"blank is {self.blank}, a class from 0")
-        nonblank = self.rule == "nonblank"
-        demand(not nonblank or self.blank is not None, "nonblank needs a blank")
-        demand(nonblank or not self.keeps_blank, "only nonblank keeps the blank")
+        needs_blank = self.rule != "every"
+        demand(not needs_blank or self.blank is not None, f"{self.rule} needs a blank")
+        demand(self.rule == "nonblank" or not self.keeps_blank, "only nonblank keeps the blank")
 
     @property
     def removed(self) -> int | None:
         """The class that is left out."""
         return None if self.keeps_blank else self.blank
+
+    @property
+    def single(self) -> bool:
+        """Whether one row of a view is recorded."""
+        return self.rule == "best-nonblank"
 
     @property
     def identity(self) -> str:
@@ -48,7 +53,37 @@ class Positions:
         first [n], or a mask [n, T].
         """
         rows, counting = given if isinstance(given, tuple) else (given, None)
-        rows = np.asarray(rows)
+        rows = self._checked(rows, count)
+        mask = None if counting is None else _mask(np.asarray(counting), rows.shape[:2])
+        if self.blank is None:
+            return _classes(rows), mask
+        others = np.delete(rows, self.blank, axis=2)
+        if self.rule == "nonblank":
+            # A row with NaN is no blank one: the program refuses it.
+            speaks = ~(others.max(2) <= rows[:, :, self.blank])
+            mask = speaks if mask is None else mask & speaks
+        return _classes(rows if self.keeps_blank else others), mask
+
+    def best(self, given, count: int, output: str) -> np.ndarray:
+        """The rows [n, C] at the positions whose likeliest class other than blank is likeliest.
+
+        Of equal ones the first. `given` is an array [n, T, C] of what `output` names.
+        """
+        demand(
+            not isinstance(given, tuple),
+            f"{self.rule} records one row of a view: give rows alone, without a mask or lengths",
+        )
+        rows = self._checked(given, count)
+        others = np.delete(rows, self.blank, axis=2)
+        scores = others.max(2).astype(np.float64)
+        if output == "logits":
+            largest = rows.max(2, keepdims=True).astype(np.float64)
+            scores -= largest[:, :, 0] + np.log(np.exp(rows - largest).sum(2))
+        return _classes(others)[np.arange(count), scores.argmax(1)]
+
+    def _checked(self, given, count: int) -> np.ndarray:
+        """Rows [n, T, C] that the settings fit."""
+        rows = np.asarray(given)
         demand(
             rows.ndim == 3 and len(rows) == count,
             f"rows of shape {list(rows.shape)}, [{count}, positions, classes] is needed",
@@ -58,19 +93,11 @@ class Positions:
             f"rows of {rows.shape[1]} positions, there must be 2...{MOST}; leave out --positions "
             "where a view has one row",
         )
-        mask = None if counting is None else _mask(np.asarray(counting), rows.shape[:2])
-        if self.blank is None:
-            return _classes(rows), mask
         demand(
-            self.blank < rows.shape[2],
+            self.blank is None or self.blank < rows.shape[2],
             f"--blank is {self.blank}, there are {rows.shape[2]} classes",
         )
-        others = np.delete(rows, self.blank, axis=2)
-        if self.rule == "nonblank":
-            # A row with NaN is no blank one: the program refuses it.
-            speaks = ~(others.max(2) <= rows[:, :, self.blank])
-            mask = speaks if mask is None else mask & speaks
-        return _classes(rows if self.keeps_blank else others), mask
+        return rows
 
 
 def _classes(rows: np.ndarray) -> np.ndarray:

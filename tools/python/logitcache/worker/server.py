@@ -145,7 +145,7 @@ class _Rows:
         self.shape = self.width = None
         self.ragged = False
         views = np.zeros((hello.batch, *hello.shape), hello.dtype)
-        if self.teacher.positions is None:
+        if self._has_one_row:
             rows, features = self._run(views)
             self.shape, self.width = rows.shape[1:], features.shape[1]
         else:
@@ -178,6 +178,10 @@ class _Rows:
             kept = [str(name) for index, name in enumerate(names) if index != removed]
             self.welcome["classNames"] = kept
 
+    @property
+    def _has_one_row(self) -> bool:
+        return self.teacher.positions is None or self.teacher.positions.single
+
     def answer(self, payload: bytearray) -> tuple:
         """The parts of the answer to a batch."""
         size = self.hello.dtype.itemsize * math.prod(self.hello.shape)
@@ -192,7 +196,7 @@ class _Rows:
         if self.teacher.fills_batches and missing:
             views = np.concatenate([views, np.zeros((missing, *self.hello.shape), views.dtype)])
         head = LOGITS.pack(count, self.positions, self.classes, self.width)
-        if self.teacher.positions is None:
+        if self._has_one_row:
             rows, features = self._run(views)
             return head, rows[:count], features[:count]
         rows, mask = self._run_positions(views)
@@ -204,8 +208,10 @@ class _Rows:
     def _run(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows [n, C] and features [n, D], little-endian float32 and contiguous."""
         given = self.teacher.run(views)
-        rows, features = given if isinstance(given, tuple) else (given, None)
         count = len(views)
+        if self.teacher.positions is not None:
+            given = self.teacher.positions.best(given, count, self.teacher.output)
+        rows, features = given if isinstance(given, tuple) else (given, None)
         demand(
             np.ndim(rows) != 3, "rows of several positions: say with --positions which are recorded"
         )
