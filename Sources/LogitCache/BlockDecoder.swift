@@ -15,7 +15,7 @@ final class BlockDecoder: @unchecked Sendable {
   init(_ manifest: Manifest, _ calibration: Calibration) throws {
     encoding = manifest.encoding
     codec = BlockCodec(manifest, calibration)
-    columns = RecordColumns(manifest.encoding, axes: calibration.axes?.count)
+    columns = RecordColumns(manifest.encoding, axes: calibration.axes)
     decompressor = try ZstdDecompressor()
   }
 

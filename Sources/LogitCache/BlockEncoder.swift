@@ -93,7 +93,7 @@ public final class BlockEncoder {
     codec = BlockCodec(manifest, calibration)
     tailEncoder = calibration.axes.map { SubspaceEncoder($0, manifest.encoding) }
     compressor = try ZstdCompressor(level: manifest.encoding.zstdLevel)
-    columns = RecordColumns(manifest.encoding, axes: calibration.axes?.count)
+    columns = RecordColumns(manifest.encoding, axes: calibration.axes)
     selection = HeadSelection(k: manifest.encoding.k)
     meter = RowMeter(manifest.encoding)
   }

@@ -36,7 +36,7 @@ public struct Calibration: Equatable, Sendable {
       case .label: "\(lists) labels"
       case .first: "\(lists) first classes"
       }
-    return order + (axes.map { ", \($0.count) axes" } ?? "")
+    return order + (axes.map { ", \($0.count) axes (\($0.trellisAxes) by a trellis)" } ?? "")
   }
 
   /// The stored form (docs/FORMAT.md, "Calibration").

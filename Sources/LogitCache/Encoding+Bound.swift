@@ -37,8 +37,9 @@ extension Encoding {
     guard let subspaceTail else { return (0, 0) }
     let axes = axes ?? min(subspaceTail.maximumAxes, classes)
     let step = Double(subspaceTail.step)
-    // Zigzag doubles: 2 * magnitude. A row without its mean and the mean row is no longer than range * sqrt(C).
-    let coefficient = 2 * (2 * logitRange * Double(classes).squareRoot() / step + 1)
+    // Zigzag doubles: 2 * magnitude. A row without its mean and the mean row is no longer than
+    // range * sqrt(C); a trellis may take the second nearest code, of a grid half a step off.
+    let coefficient = 2 * (2 * logitRange * Double(classes).squareRoot() / step + 2)
     // The row's level lies within the range below its largest logit; what is rebuilt adds as much, and its rounding.
     let offset = 2 * ((2 * logitRange + step) * Double(stepsPerNat) + 1)
     func bits(_ largest: Double) -> Int { bitWidth(Int(min(largest, 0x1p31).rounded(.up))) }

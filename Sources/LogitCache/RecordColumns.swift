@@ -49,14 +49,14 @@ struct RecordColumns: Equatable {
   /// The subspace tail; nil without one.
   var tail: SubspaceColumns?
 
-  /// - Parameter axes: how many axes a subspace tail has; nil without one.
-  init(_ encoding: Encoding, axes: Int? = nil) {
+  /// - Parameter axes: of a subspace tail; nil without one.
+  init(_ encoding: Encoding, axes: SubspaceAxes? = nil) {
     classes = encoding.classes
     k = encoding.k
     temperatures = encoding.tailTemperatures.count
     hasFeatureNorms = encoding.featureWidth != nil
     hasRanking = encoding.ranking != nil
-    tail = axes.map { SubspaceColumns(axes: $0) }
+    tail = axes.map { SubspaceColumns(axes: $0.count, trellisAxes: $0.trellisAxes) }
   }
 
   /// Makes room for `count` rows; their content is arbitrary until overwritten.

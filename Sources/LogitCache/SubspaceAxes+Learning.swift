@@ -9,12 +9,13 @@ extension SubspaceAxes {
   /// (half a step is four standard deviations): leaving it out changes nothing stored.
   fileprivate static let smallestDeviation = 0.125
 
-  /// Learns the principal axes of calibration rows.
+  /// Learns the principal axes of calibration rows, and along how many of them a trellis pays.
   ///
   /// Every row's own mean is taken off first, because softmax rows carry a free constant; then the
   /// mean row. With fewer rows than classes the axes come from the matrix of inner products of rows
   /// (m x m), otherwise from that of classes (C x C), both in double precision and in strips, so
-  /// beside the rows only the smaller of the two matrices and its workspace are held.
+  /// beside the rows only the smaller of the two matrices and its workspace are held. Then the axes
+  /// are held three times while the trellis is measured, and coefficients and codes of the rows.
   ///
   /// - Parameters:
   ///   - rows: logits [m, C], row-major, finite.
@@ -24,14 +25,14 @@ extension SubspaceAxes {
   ///   `largestCalibration` numbers.
   /// - Determinism: the same bits for the same rows, OpenBLAS and core type.
   public init(learning rows: Span<Float>, classes: Int, tail: SubspaceTail) throws {
-    let count = rows.count / max(classes, 1)
+    let rowCount = rows.count / max(classes, 1)
     precondition(
-      classes >= 1 && rows.count == count * classes && tail.step > 0,
+      classes >= 1 && rows.count == rowCount * classes && tail.step > 0,
       "\(rows.count) calibration logits for \(classes) classes, step \(tail.step)")
-    guard count >= 2, rows.count <= SubspaceAxes.largestCalibration else {
+    guard rowCount >= 2, rows.count <= SubspaceAxes.largestCalibration else {
       throw Problem(
         .configuration,
-        "\(count) calibration rows of \(classes) classes: a subspace tail needs at least 2 and at "
+        "\(rowCount) calibration rows of \(classes) classes: a subspace tail needs at least 2 and at "
           + "most \(SubspaceAxes.largestCalibration / classes)")
     }
     BLASCore.useOneThread()
@@ -40,6 +41,9 @@ extension SubspaceAxes {
       try centred.principalAxes(of: $0, tail)
     }
     self.init(mean: centred.mean, axes: axes, width: tail.axisBytes)
+    var projector = SubspaceProjector(self, step: tail.step)
+    let coefficients = rows.withUnsafeBufferPointer { projector.coefficients(of: $0) }
+    trellisAxes = TrellisChoice(coefficients: coefficients, axes: count, step: tail.step).best()
   }
 }
 

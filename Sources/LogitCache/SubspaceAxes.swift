@@ -12,6 +12,8 @@ public struct SubspaceAxes: Equatable, Sendable {
   public let count: Int
   /// Bytes of a stored number of an axis: 1 or 2.
   public let width: Int
+  /// How many axes, from the first on, have coefficients that go through a `Trellis`.
+  public internal(set) var trellisAxes: Int
   /// The mean row [C], in nats; its own mean is about 0.
   public let mean: [Float]
   /// The axes [count, C], about orthonormal: stored integers times their axis's scale; then, for
@@ -38,6 +40,7 @@ public struct SubspaceAxes: Equatable, Sendable {
     classes = mean.count
     count = axes.count / mean.count
     self.width = width
+    trellisAxes = 0
     self.mean = mean
     let largestCode = SubspaceAxes.largestCode(width)
     var scales: [Float] = []
@@ -82,7 +85,8 @@ public struct SubspaceAxes: Equatable, Sendable {
     writer.append(SubspaceAxes.magic)
     writer.append(UInt32(classes))
     writer.append(UInt32(count))
-    writer.append(UInt32(width))
+    writer.append(UInt16(width))
+    writer.append(UInt16(trellisAxes))
     for value in mean { writer.append(value.bitPattern) }
     for scale in scales { writer.append(scale.bitPattern) }
     var bytes = writer.bytes
@@ -108,21 +112,23 @@ public struct SubspaceAxes: Equatable, Sendable {
   public init(bytes: RawSpan, classes: Int, tail: SubspaceTail) throws {
     var reader = ByteReader(bytes)
     guard let magic = reader.next(UInt32.self), let storedClasses = reader.next(UInt32.self),
-      let count = reader.next(UInt32.self), let width = reader.next(UInt32.self)
+      let count = reader.next(UInt32.self), let width = reader.next(UInt16.self),
+      let trellisAxes = reader.next(UInt16.self)
     else { throw Problem(.corrupt, "the subspace axes have only \(bytes.byteCount) bytes") }
     guard magic == SubspaceAxes.magic, Int(storedClasses) == classes, classes >= 1,
       Int(width) == tail.axisBytes, count <= min(tail.maximumAxes, classes),
-      Int(count) * classes <= Bounds.values
+      Int(count) * classes <= Bounds.values, trellisAxes <= count
     else {
       throw Problem(
         .corrupt,
-        "the subspace axes say \(count) axes of \(storedClasses) classes, \(width) bytes a number, "
-          + "which does not fit a cache of \(classes) classes with at most \(tail.maximumAxes) axes "
+        "the subspace axes say \(count) axes (\(trellisAxes) by a trellis) of \(storedClasses) classes, "
+          + "\(width) bytes a number, which does not fit a cache of \(classes) classes with at most \(tail.maximumAxes) axes "
           + "of \(tail.axisBytes) bytes a number")
     }
     self.classes = classes
     self.count = Int(count)
     self.width = Int(width)
+    self.trellisAxes = Int(trellisAxes)
     let expected = 4 * (classes + self.count) + self.width * self.count * classes
     guard reader.remaining == expected else {
       throw Problem(

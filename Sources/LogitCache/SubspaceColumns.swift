@@ -6,7 +6,9 @@ import Losses
 package struct SubspaceColumns: Equatable {
   /// The number of axes.
   package let axes: Int
-  /// Coefficients in steps [axes, rows].
+  /// Of how many axes, from the first on, the coefficients go through a `Trellis`.
+  package let trellisAxes: Int
+  /// Codes of coefficients [axes, rows]: in steps, but for those of a trellis.
   package var coefficients: [Int32] = []
   /// How far the rebuilt row's level lies below the stored largest logit, in steps of a gap [rows].
   package var offsets: [Int32] = []
@@ -14,7 +16,10 @@ package struct SubspaceColumns: Equatable {
   /// No stored integer is larger in magnitude.
   static let largest = Limits.signed
 
-  package init(axes: Int) { self.axes = axes }
+  package init(axes: Int, trellisAxes: Int) {
+    self.axes = axes
+    self.trellisAxes = trellisAxes
+  }
 
   /// Makes room for `rows` rows; their content is arbitrary until overwritten.
   package mutating func resize(to rows: Int) {
@@ -58,19 +63,37 @@ package struct SubspaceColumns: Equatable {
       batch.count == rows && batch.axes == axes,
       "a batch of \(batch.count) rows, \(batch.axes ?? 0) axes cannot hold \(rows) rows, \(axes) axes"
     )
-    let axes = axes
     coefficients.withUnsafeBufferPointer { source in
       batch.coefficients.withUnsafeMutableBufferPointer { target in
         // A tile of rows after the other, as `RecordColumns` does it.
         for start in stride(from: 0, to: rows, by: 128) {
-          for axis in 0..<axes {
-            for row in start..<min(start + 128, rows) {
-              target[row &* axes &+ axis] = Float(source[axis &* rows &+ row]) * step
-            }
-          }
+          write(source, start..<min(start + 128, rows), to: target, step)
         }
       }
     }
     for row in 0..<rows { batch.rowOffsets[row] = Float(offsets[row]) * gapStep }
+  }
+
+  /// Writes the coefficients of a tile of rows, each row with a state of the trellis.
+  private func write(
+    _ source: UnsafeBufferPointer<Int32>, _ tile: Range<Int>,
+    to target: UnsafeMutableBufferPointer<Float>, _ step: Float
+  ) {
+    let (axes, rows) = (axes, offsets.count)
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: tile.count) { states in
+      states.initialize(repeating: 0)
+      for axis in 0..<trellisAxes {
+        for row in tile {
+          let (code, state) = (source[axis &* rows &+ row], states[row &- tile.lowerBound])
+          target[row &* axes &+ axis] = Trellis.value(state, code) * step
+          states[row &- tile.lowerBound] = Trellis.next(state, code)
+        }
+      }
+    }
+    for axis in trellisAxes..<axes {
+      for row in tile {
+        target[row &* axes &+ axis] = Float(source[axis &* rows &+ row]) * step
+      }
+    }
   }
 }

@@ -9,13 +9,14 @@ import Basics
 ///
 /// Integers come from single-precision sums. They repeat on the same OpenBLAS and core type, because
 /// the rows of a block are multiplied in strips of fixed length from its first row on, on one
-/// thread; another machine may round a value that lies between two steps the other way.
+/// thread; another machine may round a value that lies between two steps the other way, and then some
+/// codes near it in the trellis.
 ///
 /// Keeps its working memory between blocks; for use by one thread at a time.
 package struct SubspaceProjector {
   private let axes: SubspaceAxes
-  /// Of coefficients, in nats.
-  private let step: Float
+  /// Of one row.
+  private var quantiser: SubspaceQuantiser
   /// (A A^T)^-1 A [r, C].
   private let dual: [Float]
   /// The mean of every axis, and of the mean row.
@@ -28,10 +29,9 @@ package struct SubspaceProjector {
   private let stripRows: Int
 
   package init(_ axes: SubspaceAxes, step: Float) {
-    precondition(step > 0 && step.isFinite, "a step of \(step)")
     BLASCore.useOneThread()
     self.axes = axes
-    self.step = step
+    quantiser = SubspaceQuantiser(axes: axes.count, trellisAxes: axes.trellisAxes, step: step)
     let classes = axes.classes
     axisMeans = (0..<axes.count).map { axis in
       SubspaceProjector.sum(axes.values[axis * classes..<(axis + 1) * classes]) / Double(classes)
@@ -106,22 +106,45 @@ package struct SubspaceProjector {
       rows.count == count * classes && columns.axes == axes.count,
       "\(rows.count) logits of \(classes) classes, \(columns.axes) columns for \(axes.count) axes")
     columns.resize(to: count)
-    strip.setCount(stripRows * classes, filler: 0)
-    products.setCount(stripRows * axes.count, filler: 0)
     for start in stride(from: 0, to: count, by: stripRows) {
       let part = start..<min(start + stripRows, count)
-      let levels = centre(rows, part)
-      if axes.count > 0 {
-        multiply(
-          strip, dual, into: &products, rows: part.count, columns: axes.count, inner: classes,
-          transposingB: true)
-      }
+      let levels = multiplyStrip(rows, part)
       for row in part {
-        let level = round(row, from: part.lowerBound, of: count, into: &columns)
+        let level = write(row, from: part.lowerBound, of: count, into: &columns)
         let offset = largest(row) - (levels[row - part.lowerBound] - levelOfMean - level)
         columns.offsets[row] = SubspaceProjector.rounded(offset * Double(gapStepsPerNat))
       }
     }
+  }
+
+  /// The best coefficients of rows on the axes as stored [rows, axes], in nats.
+  ///
+  /// - Parameter rows: logits [rows, C], row-major, in nats.
+  mutating func coefficients(of rows: UnsafeBufferPointer<Float>) -> [Float] {
+    let count = rows.count / axes.classes
+    var coefficients: [Float] = []
+    coefficients.reserveCapacity(count * axes.count)
+    for start in stride(from: 0, to: count, by: stripRows) {
+      let part = start..<min(start + stripRows, count)
+      _ = multiplyStrip(rows, part)
+      coefficients += products[..<(part.count * axes.count)]
+    }
+    return coefficients
+  }
+
+  /// Overwrites `products` with a strip of rows times the dual axes; returns the rows' means.
+  private mutating func multiplyStrip(
+    _ rows: UnsafeBufferPointer<Float>, _ part: Range<Int>
+  ) -> [Double] {
+    strip.setCount(stripRows * axes.classes, filler: 0)
+    products.setCount(stripRows * axes.count, filler: 0)
+    let levels = centre(rows, part)
+    if axes.count > 0 {
+      multiply(
+        strip, dual, into: &products, rows: part.count, columns: axes.count,
+        inner: axes.classes, transposingB: true)
+    }
+    return levels
   }
 
   /// Copies rows into the strip without their means and the mean row; returns their means.
@@ -145,16 +168,15 @@ package struct SubspaceProjector {
     }
   }
 
-  /// Rounds a row's coefficients; returns what they add to the row's mean.
-  private func round(
+  /// Quantises a row's coefficients; returns what they add to the row's mean.
+  private mutating func write(
     _ row: Int, from first: Int, of rows: Int, into columns: inout SubspaceColumns
   ) -> Double {
+    quantiser.quantise(products[(row - first) * axes.count..<(row - first + 1) * axes.count])
     var level = 0.0
     for axis in 0..<axes.count {
-      let steps = products[(row - first) * axes.count + axis] / step
-      let code = SubspaceProjector.rounded(Double(steps))
-      columns.coefficients[axis * rows + row] = code
-      level += Double(code) * Double(step) * axisMeans[axis]
+      columns.coefficients[axis * rows + row] = quantiser.codes[axis]
+      level += Double(quantiser.values[axis]) * axisMeans[axis]
     }
     return level
   }

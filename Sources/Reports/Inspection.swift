@@ -43,6 +43,8 @@ public struct Inspection: Codable, Sendable {
     /// Of a coefficient, in nats.
     var step: Double
     var axes: Int
+    /// Axes, from the first on, whose coefficients go through a trellis.
+    var trellisAxes: Int
     /// Of the axes, once for the cache.
     var axesBytes: Int
     /// Of coefficients and offsets.
@@ -225,6 +227,7 @@ extension Inspection {
         .reduce(0) { $0 + $1.storedBytes }
       return SubspaceReport(
         step: Double(encoding.subspaceTail?.step ?? 0), axes: axes.count,
+        trellisAxes: axes.trellisAxes,
         axesBytes: axes.byteCount, bytesPerRecord: perRecord(bytes))
     }
     ranking = encoding.ranking.map { kept in

@@ -63,8 +63,9 @@ extension Inspection {
   private var subspaceText: String {
     guard let tail = subspaceTail else { return "" }
     let text = String(
-      format: "%d axes in %.3f MB, coefficients in steps of %g nats, %.2f bytes per record",
-      tail.axes, Double(tail.axesBytes) / 1e6, tail.step, tail.bytesPerRecord)
+      format:
+        "%d axes in %.3f MB, coefficients in steps of %g nats (%d by a trellis), %.2f bytes per record",
+      tail.axes, Double(tail.axesBytes) / 1e6, tail.step, tail.trellisAxes, tail.bytesPerRecord)
     return lines([("full rows", text)])
   }
 

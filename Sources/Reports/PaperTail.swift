@@ -18,7 +18,7 @@ extension PaperPlan {
     /// As with a sharp teacher, every axis as its own: PP-OCRv6 characters, 120 axes
     /// (`Benchmarks/runs/rate-ocr-tail-8.json`, `rate-ocr-tail-4.json`).
     public var sharp: Size
-    /// As with a soft teacher, every axis as its own: EfficientNet-Lite0, 192 axes at step 8 and 356 at 4
+    /// As with a soft teacher, every axis as its own: EfficientNet-Lite0, 193 axes at step 8 and 365 at 4
     /// (`Benchmarks/runs/rate-soft1000-tail-8.json`, `rate-soft1000-tail-4.json`).
     public var soft: Size
     /// No cache is larger.

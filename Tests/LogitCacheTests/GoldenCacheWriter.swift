@@ -21,13 +21,16 @@ import Testing
         try Files.writeAtomically(try Files.read("\(scratch.path)/\(file)"), to: "\(path)/\(file)")
       }
       let reader = try CacheReader(path: path)
-      let expected: JSONValue = .object([
+      var expected: [String: JSONValue] = [
         "cacheDigest": .string("\(try #require(reader.cacheDigest))"),
         "columnsDigest": .string("\(try reader.columnsDigest())"),
         "fingerprint": .string("\(reader.fingerprint)"),
         "records": .integer(try verifyCache(path: path).records),
-      ])
-      let text = try readableJSON(expected)
+      ]
+      if reader.axes.map({ $0.trellisAxes > 0 }) ?? false {
+        expected["coefficientsDigest"] = .string("\(try coefficientsDigest(reader))")
+      }
+      let text = try readableJSON(JSONValue.object(expected))
       try Files.writeAtomically(Array(text.utf8), to: "\(path)/expected.json")
     }
   }
@@ -99,6 +102,16 @@ import Testing
         try job.write(to: $0.path)
       }
     ),
+    (
+      "trellis",
+      { scratch in
+        let job = try TailJob(classes: 60, k: 5, samples: 80, rank: 16, step: 8, seed: 12)
+        let axes = try #require(job.calibration.axes)
+        #expect(axes.trellisAxes >= 8 && axes.trellisAxes < axes.count)
+        try job.write(to: scratch.path)
+      }
+    ),
+    // Older than the trellis: today's writer would use one.
     (
       "subspace",
       { _ = try TailJob(classes: 60, k: 5, samples: 80, seed: 8).write(to: $0.path) }

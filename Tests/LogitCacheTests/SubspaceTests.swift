@@ -56,7 +56,7 @@ struct RebuiltRows {
       let values = Array(logits[row * classes..<(row + 1) * classes])
       records.assign(row: row, logits: values.span, label: label)
     }
-    var columns = SubspaceColumns(axes: axes.count)
+    var columns = SubspaceColumns(axes: axes.count, trellisAxes: axes.trellisAxes)
     var projector = SubspaceProjector(axes, step: step)
     let largest = records.largestLogits
     logits.withUnsafeBufferPointer {
@@ -113,16 +113,21 @@ private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
     let axes = try teacher.axes(step: 0.0625)
     let logits = teacher.rows(150, seed: seed + 50)
     let rebuilt = RebuiltRows(logits, axes, step: step, k: 1)
-    // Half a step on every axis, half a step of the level, and rounded axes.
+    // Half a step on every axis, of a trellis in the mean, half a step of the level, and rounded axes.
     let level = Double(classes).squareRoot() / 64
     let bound = 1.01 * (Double(rank).squareRoot() * Double(step) / 2 + level) + 0.5
+    var mean = 0.0
     for row in 0..<150 {
       let error = zip(rebuilt.logits(row), logits[row * classes..<(row + 1) * classes])
         .reduce(0.0) { $0 + pow($1.0 - Double($1.1), 2) }.squareRoot()
       #expect(
         error <= bound,
         "seed \(seed), row \(row), C \(classes), rank \(rank), step \(step), axes \(axes.count)")
+      mean += error * error / 150
     }
+    // As rounding errs, on every axis, in the level (1/32 nat) and in the axes; codes that are misread err by three times that.
+    let rounding = (Double(rank) * Double(step * step) + Double(classes) / 1024) / 12
+    #expect(mean < 1.15 * rounding + 0.05, "seed \(seed), rank \(rank), step \(step)")
   }
 
   @Test(arguments: [1, 2])
@@ -161,7 +166,10 @@ private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
     #expect(zip(a.values, b.values).allSatisfy { abs($0 - $1) < 1e-2 })
     let plain = RebuiltRows(logits, axes, step: 1, k: 2)
     let high = RebuiltRows(lifted, axes, step: 1, k: 2)
-    let moved = zip(plain.columns.coefficients, high.columns.coefficients).count { $0 != $1 }
+    func codes(_ rebuilt: RebuiltRows, _ row: Int) -> [Int32] {
+      (0..<axes.count).map { rebuilt.columns.coefficients[64 * $0 + row] }
+    }
+    let moved = (0..<64).count { codes(plain, $0) != codes(high, $0) }
     #expect(moved <= 2, "only a value between two steps may round the other way")
   }
 
@@ -187,12 +195,14 @@ private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
 
   @Test(arguments: [1, 2])
   func `stored axes come back, and anything else is refused`(width: Int) throws {
-    let axes = try LowRankTeacher(classes: 21, rank: 3, seed: 6).axes(step: 0.5, width: width)
-    let bytes = axes.bytes
-    #expect(bytes.count == axes.byteCount)
-    #expect(
-      try SubspaceAxes(
-        bytes: bytes.span.bytes, classes: 21, tail: tail(1, width: width)) == axes)
+    let learned = try LowRankTeacher(classes: 21, rank: 3, seed: 6).axes(step: 0.5, width: width)
+    var bytes = learned.bytes
+    #expect(bytes.count == learned.byteCount)
+    bytes[14] = 2  // of 3 axes go through a trellis
+    let axes = try SubspaceAxes(
+      bytes: bytes.span.bytes, classes: 21, tail: tail(1, width: width))
+    #expect(axes.values == learned.values && axes.trellisAxes == 2)
+    #expect(axes.bytes == bytes)
     func refused(_ bytes: [UInt8], classes: Int = 21) -> Bool {
       problem {
         _ = try SubspaceAxes(
@@ -202,8 +212,9 @@ private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
     for length in 0..<bytes.count { #expect(refused(Array(bytes[..<length]))) }
     #expect(refused(bytes + [0]))
     #expect(refused(bytes, classes: 22))
-    // Magic, classes, count, width: every bit; then a mean and a scale that are not numbers.
-    for bit in 0..<128 {
+    // Magic, classes, count, width and axes of the trellis: every bit, but for those that make 2 axes 3 or 0; then a
+    // mean and a scale that are not numbers.
+    for bit in 0..<128 where bit != 112 && bit != 113 {
       var damaged = bytes
       damaged[bit / 8] ^= 1 << UInt8(bit % 8)
       #expect(refused(damaged), "bit \(bit)")
@@ -224,10 +235,10 @@ private func tail(_ step: Double, width: Int = 1) -> SubspaceTail {
   }
 
   @Test func `folded coefficients come back and too large ones are noticed`() {
-    var columns = SubspaceColumns(axes: 5)
+    var columns = SubspaceColumns(axes: 5, trellisAxes: 2)
     columns.resize(to: 3)
     columns.coefficients = [0, -1, 1, 7, -7, 300, -300, 0, 1 << 30, -(1 << 30), 5, 6, 9, 9, 9]
-    var copy = SubspaceColumns(axes: 5)
+    var copy = SubspaceColumns(axes: 5, trellisAxes: 2)
     copy.resize(to: 3)
     for group in ColumnGroups.ranges(5) {
       let folded = columns.folded(group)

@@ -54,8 +54,7 @@ import Testing
       .deletingLastPathComponent().deletingLastPathComponent().path
       + "/Benchmarks/runs/rate-\(teacher)-tail-\(step).json"
     let rate = try #require(parseJSON(try Files.read(path), source: path)["rates"]?[0])
-    let words = try #require(rate["calibration"]?.string).split(separator: " ")
-    let axes = try #require(Int(words[words.count - 2]))
+    let axes = try #require(rate["tail"]?["axes"]?.integer)
     let plan = try PaperPlan(
       samples: 1_000_000, views: 2, classes: classes, heads: [100], axes: axes)
     let value = try parseJSON(readableJSON(plan).utf8, source: "the plan")

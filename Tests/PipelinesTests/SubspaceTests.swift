@@ -91,6 +91,7 @@ import Testing
     let tail = try #require(value["subspaceTail"])
     #expect(tail["step"]?.double == 0.5)
     #expect(tail["axes"]?.integer == 11)
+    #expect(tail["trellisAxes"]?.integer == reader.axes?.trellisAxes)
     // Header, mean row, scales, and a byte a number.
     #expect(tail["axesBytes"]?.integer == 16 + 4 * 12 + 4 * 11 + 11 * 12)
     let planes = try reader.sizeByPlane().filter {
@@ -99,6 +100,6 @@ import Testing
     #expect(planes.count == 2)
     let bytes = planes.reduce(0) { $0 + $1.storedBytes }
     #expect(tail["bytesPerRecord"]?.double == Double(bytes) / 600)
-    #expect(report.text.contains("11 axes in 0.000 MB, coefficients in steps of 0.5 nats"))
+    #expect(report.text.contains("11 axes in 0.000 MB, coefficients in steps of 0.5 nats ("))
   }
 }

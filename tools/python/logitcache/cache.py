@@ -217,7 +217,7 @@ class Cache:
             if key in self._decoded:
                 self._decoded.move_to_end(key)
                 return self._decoded[key]
-        records = self.block(view, block).columns.values(self.manifest.encoding)
+        records = self.block(view, block).columns.values(self.manifest.encoding, self.axes)
         with self._lock:
             self._decoded[key] = records
             while len(self._decoded) > self._cached_blocks:

@@ -2,10 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .manifest import Encoding
+
+if TYPE_CHECKING:
+    from .subspace import Axes
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Columns:
 
     `levels` and `label_levels` are gaps to the largest logit in steps, `largest` and `tails` are
     in their own steps; `feature_norms` are codes, None unless features are kept. `coefficients`
-    [rows, axes] and `offsets` are those of a subspace tail, in their steps; None without one.
+    [rows, axes] are the codes of a subspace tail, `offsets` are in steps of a gap; both None
+    without one.
     `ranking` [rows, C - k] are the classes behind the head, best first; None unless kept.
     `counts` [samples] are the records of each sample and `positions` [rows] theirs; None where a
     view has one record.
@@ -45,17 +50,17 @@ class Columns:
             if values is not None:
                 builder.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
 
-    def values(self, encoding: Encoding) -> "Records":
-        """The same records as numbers, in nats."""
+    def values(self, encoding: Encoding, axes: "Axes | None") -> "Records":
+        """The same records as numbers, in nats; `axes` are those of a subspace tail."""
         step = np.float32(1) / np.float32(encoding.steps_per_nat)
         largest_step = np.float32(1) / np.float32(encoding.largest_steps_per_nat)
         tail_step = np.float32(1) / np.float32(encoding.tail_steps_per_nat)
-        norms, tail = self.feature_norms, encoding.subspace_tail
+        norms = self.feature_norms
         coefficients = offsets = ranking = None
         if self.ranking is not None:
             ranking = np.concatenate([self.ids, self.ranking], axis=1).astype(np.int32)
-        if tail is not None:
-            coefficients = self.coefficients.astype(np.float32) * np.float32(tail.step)
+        if axes is not None:
+            coefficients = axes.coefficients(self.coefficients)
             offsets = self.offsets.astype(np.float32) * step
         return Records(
             classes=encoding.classes,

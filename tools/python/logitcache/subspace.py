@@ -18,7 +18,7 @@ class Axes:
     """The axes of a cache's subspace tail.
 
     `mean` [C] is the row that others differ from, `values` [r, C] are the axes, strongest first;
-    both float32, in nats.
+    both float32, in nats. Coefficients of the first `trellis_axes` went through a trellis.
     """
 
     def __init__(self, content, encoding: Encoding, what: str):
@@ -29,12 +29,13 @@ class Axes:
             demand(np.all(condition), f"{what} are damaged: {fault}")
 
         tail = encoding.subspace_tail
-        magic, classes, count, width = reader.unpack("<4sIII")
+        magic, classes, count, width, self.trellis_axes = reader.unpack("<4sIIHH")
         check(magic == b"LGAS", "they do not begin with LGAS")
         check(classes == encoding.classes, f"they are of {classes} classes")
         check(width == tail.axis_bytes, f"a number takes {width} bytes")
         check(count <= min(tail.maximum_axes, classes), f"they are {count}")
         check(count * classes <= _LARGEST_VALUES, f"they are {count} of {classes} numbers")
+        check(self.trellis_axes <= count, f"{self.trellis_axes} of {count} are of a trellis")
         self.mean = np.frombuffer(reader.take(4 * classes), "<f4").astype(np.float32)
         scales = np.frombuffer(reader.take(4 * count), "<f4").astype(np.float32)
         codes = np.frombuffer(reader.take(width * count * classes), f"<i{width}")
@@ -45,9 +46,20 @@ class Axes:
         check(scales * np.float32(largest) <= _LARGEST, "a scale is out of range")
         check(codes >= -largest, "a number of an axis is out of range")
         self.values = codes.reshape(count, classes).astype(np.float32) * scales[:, None]
+        self._step = np.float32(tail.step)
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def coefficients(self, codes: np.ndarray) -> np.ndarray:
+        """The coefficients that stored codes [B, r] stand for, float32, in nats."""
+        steps = codes.astype(np.float32)
+        states = np.zeros(len(codes), np.int32)
+        for axis in range(self.trellis_axes):
+            odd = states & 1
+            steps[:, axis] += odd / 2
+            states = (states >> 1) ^ (5 * odd) ^ (2 * (codes[:, axis] & 1))
+        return steps * self._step
 
     def rebuild(self, records: Records) -> np.ndarray:
         """All logits of records, float32 [B, C]; those of head and label are the stored ones."""

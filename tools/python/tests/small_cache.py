@@ -105,8 +105,9 @@ def random_axes(encoding: dict, generator: np.random.Generator) -> bytes:
     count, width = int(generator.integers(0, tail["maximumAxes"] + 1)), tail["axisBytes"]
     largest = 2 ** (8 * width - 1) - 1
     codes = generator.integers(-largest, largest + 1, count * classes)
+    trellis_axes = int(generator.integers(0, count + 1))
     return (
-        struct.pack("<4sIII", b"LGAS", classes, count, width)
+        struct.pack("<4sIIHH", b"LGAS", classes, count, width, trellis_axes)
         + generator.standard_normal(classes).astype("<f4").tobytes()
         + (generator.uniform(0.1, 1, count) / largest).astype("<f4").tobytes()
         + codes.astype(f"<i{width}").tobytes()

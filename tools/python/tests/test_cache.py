@@ -58,7 +58,7 @@ def test_any_records_can_be_asked_for(tmp_path, small):
         assert found.k == 3 and len(found) == 5 and found.tail_temperatures == (1, 1.5, 4)
         for row, (sample, view) in enumerate(zip(samples, views)):
             block, place = divmod(sample, encoding.block_rows)
-            wanted = small.columns[view, block].values(encoding)
+            wanted = small.columns[view, block].values(encoding, cache.axes)
             for name, values in found.arrays().items():
                 assert np.array_equal(values[row], wanted.arrays()[name][place]), name
         with pytest.raises(LogitCacheError, match="has no sample"):

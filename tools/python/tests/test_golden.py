@@ -1,8 +1,10 @@
 """Golden caches: Swift and Python must decode the same integers (Tests/Golden/README.md)."""
 
+import hashlib
 import json
 import pathlib
 
+import numpy as np
 import pytest
 from small_cache import SmallCache, manifest_document
 
@@ -20,6 +22,18 @@ def test_golden_caches_decode_to_the_expected_integers(path):
         assert report.fingerprint == expected["fingerprint"]
         assert report.records == expected["records"]
         assert cache.columns_digest() == expected["columnsDigest"]
+        if "coefficientsDigest" in expected:
+            assert coefficients_digest(cache) == expected["coefficientsDigest"]
+
+
+def coefficients_digest(cache):
+    """Coefficients in half steps, as Tests/Golden/README.md has them."""
+    digest, half = hashlib.sha256(), cache.manifest.encoding.subspace_tail.step / 2
+    for view, block in cache.stored_blocks():
+        values = cache.axes.coefficients(cache.block(view, block).columns.coefficients) / half
+        assert np.array_equal(values, np.rint(values))
+        digest.update(values.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def test_a_columns_digest_is_over_all_records_in_order(tmp_path):

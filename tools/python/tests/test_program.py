@@ -55,6 +55,9 @@ def test_rebuilt_rows_are_the_teachers(tail_rows, full_rows):
         error = np.linalg.norm(ranked - exact.logits(), axis=1)
         # Half a step on nine axes of 1/4 nat, half steps of 1/32 and 1/64 on ten logits.
         assert error.max() < 9**0.5 / 8 + 10**0.5 * (1 / 64 + 1 / 128) + 0.1
+        # On the average less than rounding errs by; codes that are misread err by three times that.
+        assert tail.axes.trellis_axes == 9
+        assert (error**2).mean() < 9 / 16 / 12
         head = np.take_along_axis(rows, records.class_ids.astype(np.int64), 1)
         assert np.allclose(head, records.logits(), atol=1e-6)
 
@@ -78,6 +81,7 @@ def test_the_program_shows_the_same_axes(tail_rows):
     shown = json.loads(inspect(tail_rows, "--json"))["subspaceTail"]
     with logitcache.open(tail_rows) as cache:
         assert shown["axes"] == len(cache.axes)
+        assert shown["trellisAxes"] == cache.axes.trellis_axes
         assert shown["step"] == cache.manifest.encoding.subspace_tail.step
         info = [cache.info(*key) for key in cache.stored_blocks()]
         stored = sum(i.planes[plane][1] for i in info for plane in (8, 9))

@@ -19,6 +19,15 @@ def document(**more):
     return manifest_document(classes=20, k=3, subspaceTail=TAIL | more)
 
 
+def coefficients(codes, axes):
+    """What codes stand for, one after the other."""
+    state = 0
+    for axis, code in enumerate(int(code) for code in codes):
+        half = state % 2 if axis < axes.trellis_axes else 0
+        yield (code + half / 2) * 1.5
+        state = (state // 2) ^ (5 * (state % 2)) ^ (2 * (code % 2))
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("width", [1, 2])
 def test_rows_are_what_the_format_says(seed, width, tmp_path):
@@ -34,8 +43,8 @@ def test_rows_are_what_the_format_says(seed, width, tmp_path):
             last = columns.levels[place, -1] / 32
             for c in range(20):
                 gap = columns.offsets[place] / 32 - float(axes.mean[c])
-                for a in range(len(axes)):
-                    gap -= int(columns.coefficients[place, a]) * 1.5 * float(axes.values[a, c])
+                for a, value in enumerate(coefficients(columns.coefficients[place], axes)):
+                    gap -= value * float(axes.values[a, c])
                 gap = min(max(gap, last), 2**19)
                 if c == columns.labels[place]:
                     gap = columns.label_levels[place] / 32
@@ -53,12 +62,17 @@ def test_wrong_axes_are_refused():
     encoding = parse_manifest(canonical_json(SmallCache(document()).document), "it").encoding
     mean, codes = np.zeros(20, "<f4").tobytes(), bytes(range(40))
 
-    def axes(magic=b"LGAS", classes=20, count=2, width=1, mean=mean, scale=0.5, codes=codes):
+    def axes(
+        magic=b"LGAS", classes=20, count=2, width=1, trellis=1, mean=mean, scale=0.5, codes=codes
+    ):
         scales = np.full(2, scale, "<f4").tobytes()
-        return struct.pack("<4sIII", magic, classes, count, width) + mean + scales + codes
+        head = struct.pack("<4sIIHH", magic, classes, count, width, trellis)
+        return head + mean + scales + codes
 
-    assert len(Axes(axes(), encoding, "it")) == 2
-    wrong = [dict(magic=b"LGAT"), dict(classes=21), dict(count=7), dict(width=2)]
+    for trellis in range(3):
+        found = Axes(axes(trellis=trellis), encoding, "it")
+        assert (len(found), found.trellis_axes) == (2, trellis)
+    wrong = [dict(magic=b"LGAT"), dict(classes=21), dict(count=7), dict(width=2), dict(trellis=3)]
     wrong += [dict(scale=value) for value in (0, -1, 1e-39, np.nan, np.inf, 2**20)]
     wrong += [dict(mean=np.full(20, value, "<f4").tobytes()) for value in (np.nan, 2**21)]
     wrong += [dict(codes=b"\x80" + codes[1:]), dict(codes=codes[1:]), dict(codes=codes + b"\0")]
