@@ -48,7 +48,7 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func report(of reader: CacheReader) throws -> Inspection {
-    var progress = try ProgressLine("inspect", unit: "blocks", total: reader.storedBlocks().count)
+    var progress = try ProgressLine("inspect", unit: "block", total: reader.storedBlocks().count)
     defer { progress.clear() }
     return try Inspection(of: reader) { done, _ in progress.update(done: done) }
   }

@@ -31,7 +31,7 @@ struct VerifyCommand: ParsableCommand {
     var progress: ProgressLine?
     defer { progress?.clear() }
     return try verifyCache(path: cache) { done, total in
-      if progress == nil { progress = ProgressLine("verify", unit: "blocks", total: total) }
+      if progress == nil { progress = ProgressLine("verify", unit: "block", total: total) }
       progress?.update(done: done)
     }
   }

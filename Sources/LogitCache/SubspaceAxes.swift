@@ -12,7 +12,8 @@ public struct SubspaceAxes: Equatable, Sendable {
   public let count: Int
   /// Bytes of a stored number of an axis: 1 or 2.
   public let width: Int
-  /// How many axes, from the first on, have coefficients that go through a `Trellis`.
+  /// Along how many axes, from the first on, coefficients go through a trellis (docs/FORMAT.md,
+  /// "Subspace tail").
   public internal(set) var trellisAxes: Int
   /// The mean row [C], in nats; its own mean is about 0.
   public let mean: [Float]
@@ -121,9 +122,9 @@ public struct SubspaceAxes: Equatable, Sendable {
     else {
       throw Problem(
         .corrupt,
-        "the subspace axes say \(count) axes (\(trellisAxes) by a trellis) of \(storedClasses) classes, "
-          + "\(width) bytes a number, which does not fit a cache of \(classes) classes with at most \(tail.maximumAxes) axes "
-          + "of \(tail.axisBytes) bytes a number")
+        "the subspace axes say \(count) axes (\(trellisAxes) by a trellis) of \(storedClasses) "
+          + "classes, \(width) bytes a number, which does not fit a cache of \(classes) classes with "
+          + "at most \(tail.maximumAxes) axes of \(tail.axisBytes) bytes a number")
     }
     self.classes = classes
     self.count = Int(count)

@@ -55,7 +55,7 @@ package struct TrellisChoice {
     return bits > 0 && error > 0 ? bits / error : nil
   }
 
-  /// What each group of the first axes costs, alone in the record.
+  /// What each group of the first `count` axes costs, in records without any others.
   private func costs(_ step: Float, upTo count: Int, isTrellis: Bool) -> [Cost] {
     let rows = coefficients.count / max(axes, 1)
     let trellisAxes = isTrellis ? count : 0

@@ -89,7 +89,7 @@ struct ExportPart {
     _ body: (TeacherBatch, [ExportRecord]) throws -> Void,
     end: (ExportStrip) throws -> Void
   ) throws {
-    var progress = ProgressLine("export", unit: "samples", total: samples.count)
+    var progress = ProgressLine("export", unit: "sample", total: samples.count)
     defer { progress.clear() }
     let blockRows = manifest.encoding.blockRows
     let positions = manifest.encoding.positions?.maximum ?? 1

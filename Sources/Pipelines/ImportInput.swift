@@ -241,7 +241,7 @@ extension ImportInput {
     defer { progress?.clear() }
     let digest = try file.digest { done, total in
       if progress == nil {
-        progress = ProgressLine("digest", unit: "MiB", total: total / megabytes)
+        progress = ProgressLine("digest", unit: "MiB", plural: "MiB", total: total / megabytes)
       }
       progress?.update(done: done / megabytes)
       if Interruption.isRequested {

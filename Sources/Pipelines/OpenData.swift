@@ -8,7 +8,7 @@ public func openDataSetWithProgress(_ spec: String) throws -> any DataSet {
   var decoded = 0
   do {
     let dataSet = try openDataSet(spec) { done, total in
-      if line == nil { line = ProgressLine("reading \(spec)", unit: "pictures", total: total) }
+      if line == nil { line = ProgressLine("reading \(spec)", unit: "picture", total: total) }
       line?.update(done: done)
       decoded = done
     }

@@ -40,7 +40,8 @@ func measure(
   notes: inout [String]
 ) throws -> [MeasuredGroup] {
   let (learning, count) = (sample.learningGroups, sample.groups.count)
-  var progress = ProgressLine("plan", unit: "groups of views", total: count)
+  var progress = ProgressLine(
+    "plan", unit: "group of views", plural: "groups of views", total: count)
   defer { progress.clear() }
   let first = sample.firstGroups(choices)
   var groups = try measure(first, of: sample, choices, work, &progress)

@@ -142,7 +142,7 @@ private func knownCalibration(_ work: BlockWork, _ making: CacheMaking) throws -
 ///   coefficients need the axes that were learned from them.
 private func calibrate(_ work: inout BlockWork, _ crew: BlockCrew) throws -> [MeasuredBlock] {
   let keys = crew.learning
-  var progress = ProgressLine("calibrate", unit: "blocks", total: keys.count, done: 0)
+  var progress = ProgressLine("calibrate", unit: "block", total: keys.count)
   defer { progress.clear() }
   var measured: [MeasuredBlock] = []
   func interruption() -> Problem {
@@ -172,7 +172,7 @@ private func writeBlocks(
   var done = total - keys.reduce(0) { $0 + work.manifest.samples(of: $1).count }
   // How many records views have is not known before they are made.
   let unit = work.manifest.encoding.positions == nil ? "record" : "view"
-  var progress = ProgressLine(making.command, unit: unit + "s", total: total, done: done)
+  var progress = ProgressLine(making.command, unit: unit, total: total, done: done)
   var pending: [EncodedBlock] = []
   var lastCommit = clock.now
   func commit() throws {

@@ -5,7 +5,8 @@ import Foundation
 /// terminal, a plain line every ten seconds elsewhere.
 public struct ProgressLine {
   private let label: String
-  private let unit: String
+  private let one: String
+  private let many: String
   private let total: Int
   private let first: Int
   private let isTerminal = isatty(STDERR_FILENO) == 1
@@ -14,9 +15,16 @@ public struct ProgressLine {
   private var last: ContinuousClock.Instant
 
   /// Starts at `done` of `total` units.
-  public init(_ label: String, unit: String, total: Int, done: Int = 0) {
+  ///
+  /// - Parameters:
+  ///   - unit: what is counted, one of them: "block".
+  ///   - plural: several of them, where that is not the unit with an s.
+  public init(
+    _ label: String, unit: String, plural: String? = nil, total: Int, done: Int = 0
+  ) {
     self.label = label
-    self.unit = unit
+    one = unit
+    many = plural ?? unit + "s"
     self.total = total
     first = done
     start = clock.now
@@ -41,19 +49,16 @@ public struct ProgressLine {
     let elapsed = (clock.now - start).inSeconds
     let rate = Double(done - first) / max(elapsed, 1e-9)
     show(
-      "\(label): \(counted(done, one, unit)) in \(time(elapsed)), \(Int(rate.rounded())) \(unit)/s",
+      "\(label): \(counted(done, one, many)) in \(time(elapsed)), \(Int(rate.rounded())) \(many)/s",
       final: true)
   }
-
-  /// "record" for "records"; what has no plural stays as it is.
-  private var one: String { unit.hasSuffix("s") ? String(unit.dropLast()) : unit }
 
   private func line(done: Int, elapsed: Double) -> String {
     let rate = Double(done - first) / max(elapsed, 1e-9)
     let left = rate > 0 ? time(Double(total - done) / rate) : "?"
     let percent = total > 0 ? 100 * done / total : 100
     return
-      "\(label): \(done)/\(total) \(unit) (\(percent) %), \(Int(rate.rounded())) \(unit)/s, \(left) left"
+      "\(label): \(done)/\(total) \(many) (\(percent) %), \(Int(rate.rounded())) \(many)/s, \(left) left"
   }
 
   private func show(_ text: String, final: Bool) {
@@ -83,7 +88,7 @@ public func withProgress<Result>(
   var progress: ProgressLine?
   defer { progress?.clear() }
   return try work { done, total in
-    if progress == nil { progress = ProgressLine(label, unit: unit + "s", total: total) }
+    if progress == nil { progress = ProgressLine(label, unit: unit, total: total) }
     progress?.update(done: done)
     if Interruption.isRequested && done < total {
       throw Interruption.problem(after: "\(done) of \(counted(total, unit))")
